@@ -1,0 +1,203 @@
+"""The Security Server's configuration file, as one frozen type.
+
+One TOML file, ``server.toml`` in the home directory. Unknown keys are refused; every key has a
+default or an error that says what to write. Durations are seconds, sizes are bytes.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from postroad.errors import ConfigurationError
+from postroad.identifiers import SecurityServerId
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class ServerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who this server is."""
+
+    identifier: str
+    """``INSTANCE/CLASS/CODE/SERVER``, percent-escaped as in headers."""
+    workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    """Proxy worker processes; as many as the cores given to this server."""
+    fault_spelling: Literal["snake", "camel"] = "snake"
+    """How fault codes are written: as from 7.8, or CamelCase as up to 7.7."""
+    log_format: Literal["text", "json"] = "text"
+
+
+class ClientProxySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The ports where information systems call."""
+
+    host: str = "127.0.0.1"
+    http_port: Port = 8080
+    https_port: Port = 8443
+    verify_client_certificate: bool = True
+    """Whether SSLAUTH clients must show one of their registered certificates."""
+
+
+class ServerProxySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The ports where other Security Servers call."""
+
+    host: str = "0.0.0.0"  # noqa: S104 - peers come from the open internet
+    port: Port = 5500
+    ocsp_host: str = "0.0.0.0"  # noqa: S104 - peers come from the open internet
+    ocsp_port: Port = 5577
+    peer_port: Port = 5500
+    """The port that other servers' server proxies listen on."""
+    peer_ocsp_port: Port = 5577
+    close_after_response: bool = False
+    """Send ``Connection: close`` after each response, as the reference does by default."""
+    connect_timeout: Seconds = 30.0
+    response_timeout: Seconds = 600.0
+    """How long a provider's server may take until the first byte of its answer."""
+
+
+class MessageLogSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is kept of every message, and how long stamping may fail."""
+
+    database: str = ""
+    """"" for SQLite in the home directory, or ``postgresql://…``."""
+    log_bodies: bool = True
+    max_body_bytes: Annotated[int, msgspec.Meta(ge=0, le=1 << 30)] = 10 * 1024 * 1024
+    oversized_bodies: Literal["digest-only", "refuse"] = "digest-only"
+    """A larger body is proven by its digest in the signed hash chain, or the exchange fails."""
+    timestamp_interval: Seconds | None = None
+    """None takes the global configuration's interval (at least 60 s)."""
+    acceptable_timestamp_failure_period: Annotated[float, msgspec.Meta(ge=0)] = 14400.0
+    """Stop exchanging when stamping has failed for longer; 0 never stops."""
+    timestamp_retry_delay: Seconds = 60.0
+    timestamp_records_limit: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10_000
+    queue_limit: Annotated[int, msgspec.Meta(ge=1)] = 10_000
+
+
+class ConfigurationClientSection(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
+):
+    """How the global configuration is downloaded."""
+
+    update_interval: Seconds = 60.0
+    allowed_federations: str = "none"
+    """Comma separated instances, ``all`` or ``none``."""
+    verify_tls: bool = True
+    minimum_ocsp_fetch_interval: Seconds = 60.0
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything in ``server.toml``, and the home directory it was read from."""
+
+    server: ServerSection
+    client_proxy: ClientProxySection = ClientProxySection()
+    server_proxy: ServerProxySection = ServerProxySection()
+    message_log: MessageLogSection = MessageLogSection()
+    configuration_client: ConfigurationClientSection = ConfigurationClientSection()
+    home: str = ""
+    """Set by :func:`load_settings`; never written in the file."""
+
+    @property
+    def server_id(self) -> SecurityServerId:
+        """This server's identifier."""
+        return SecurityServerId.parse(self.server.identifier)
+
+    @property
+    def home_path(self) -> Path:
+        """The home directory."""
+        return Path(self.home)
+
+    @property
+    def anchor_path(self) -> Path:
+        """The configuration anchor."""
+        return self.home_path / "configuration-anchor.xml"
+
+    @property
+    def globalconf_path(self) -> Path:
+        """The stored global configuration, in the reference's layout."""
+        return self.home_path / "globalconf"
+
+    @property
+    def serverconf_url(self) -> str:
+        """The database of clients, services and access rights."""
+        return f"sqlite:///{self.home_path / 'db' / 'serverconf.sqlite'}"
+
+    @property
+    def messagelog_url(self) -> str:
+        """The database of the message log."""
+        return self.message_log.database or f"sqlite:///{self.messagelog_path}"
+
+    @property
+    def messagelog_path(self) -> Path:
+        """The message log's SQLite file, when no other database is set."""
+        return self.home_path / "db" / "messagelog.sqlite"
+
+    @property
+    def signer_path(self) -> Path:
+        """Where the signer keeps its token; no other process reads it."""
+        return self.home_path / "signer"
+
+    @property
+    def ocsp_path(self) -> Path:
+        """OCSP responses of our own certificates and of peers: ``<sha1 hex>.ocsp``."""
+        return self.home_path / "ocsp"
+
+    @property
+    def spool_path(self) -> Path:
+        """Bodies too large for memory, for as long as their exchange lasts."""
+        return self.home_path / "spool"
+
+    @property
+    def run_path(self) -> Path:
+        """Sockets, status files and the server configuration's snapshot."""
+        return self.home_path / "run"
+
+    @property
+    def signer_socket(self) -> Path:
+        """The signer's socket."""
+        return self.run_path / "signer.sock"
+
+    @property
+    def logwriter_socket(self) -> Path:
+        """The log writer's socket."""
+        return self.run_path / "logwriter.sock"
+
+    @property
+    def snapshot_path(self) -> Path:
+        """The exported server configuration that the workers read."""
+        return self.run_path / "serverconf.snapshot"
+
+
+def load_settings(home: Path) -> Settings:
+    """Read ``server.toml`` in ``home``.
+
+    Raises ``ConfigurationError`` naming the key and what is wrong with it.
+    """
+    path = home / "server.toml"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"{path} does not exist; make it with `postroad server init --home {home}`"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} can't be read: {error.strerror}") from error
+    return parse_settings(text, home=home, source=str(path))
+
+
+def parse_settings(text: str, *, home: Path, source: str = "server.toml") -> Settings:
+    """Read settings from TOML text; see :func:`load_settings`."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{source} is not TOML: {error}") from error
+    if "home" in data:
+        raise ConfigurationError(f"{source}: `home` is where the file lies; remove the key")
+    try:
+        settings = msgspec.convert({**data, "home": str(home.absolute())}, Settings)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"{source}: {error}") from error
+    SecurityServerId.parse(settings.server.identifier)
+    return settings

@@ -1,0 +1,1 @@
+"""Wire: other people's syntax, streamed and free of meaning."""
