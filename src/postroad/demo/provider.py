@@ -1,0 +1,85 @@
+"""A small REST service: the information system behind the demo's provider.
+
+It knows nothing of Postroad; it answers plain HTTP as any organisation's service would.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Final
+from urllib.parse import unquote
+
+_CHUNK: Final = 256 * 1024
+PERSONS: Final = {
+    "1": {"name": "Mari Maasikas", "municipality": "Tartu"},
+    "2": {"name": "Aino Virtanen", "municipality": "Oulu"},
+    "3": {"name": "Guðrún Jónsdóttir", "municipality": "Akureyri"},
+}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        """Stay quiet; the Security Server logs the exchange."""
+
+    def do_GET(self) -> None:
+        """Answer ``/persons`` and ``/persons/{id}``."""
+        path = unquote(self.path.partition("?")[0]).rstrip("/")
+        if path == "/persons":
+            self._answer(200, list(PERSONS.values()))
+        elif (person := PERSONS.get(path.removeprefix("/persons/"))) is not None:
+            self._answer(200, person)
+        else:
+            self._answer(404, {"error": f"there is nothing at {path}"})
+
+    def do_POST(self) -> None:
+        """Answer ``/applications`` (JSON in, JSON out) and ``/documents`` (any bytes, digest out)."""
+        digest, size, head = self._read_body()
+        if self.path.startswith("/documents"):
+            self._answer(201, {"bytes": size, "sha512": digest})
+        elif self.path.startswith("/applications"):
+            self._answer(201, {"received": head.decode("utf-8", "replace"), "number": size})
+        else:
+            self._answer(404, {"error": f"nothing is posted to {self.path}"})
+
+    def _read_body(self) -> tuple[str, int, bytes]:
+        left = int(self.headers.get("Content-Length", "0"))
+        digest = hashlib.sha512()
+        size = 0
+        head = b""
+        while left > 0 and (chunk := self.rfile.read(min(left, _CHUNK))):
+            digest.update(chunk)
+            size += len(chunk)
+            left -= len(chunk)
+            head = head or chunk[:4096]
+        return digest.hexdigest(), size, head
+
+    def _answer(self, status: int, value: object) -> None:
+        body = json.dumps(value, ensure_ascii=False).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+class Provider:
+    """The service, running in a thread of the demo's process."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._server = ThreadingHTTPServer((host, port), _Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    def start(self) -> None:
+        """Answer from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop answering."""
+        self._server.shutdown()
+        self._server.server_close()

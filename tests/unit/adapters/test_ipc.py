@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import struct
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from postroad.adapters.ipc import MAX_FRAME, IpcClient, IpcServer
+from postroad.errors import ConfigurationError, FaultCode, UnavailablePeer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def answer(method: str, argument: bytes) -> object:
+    if method == "fail":
+        raise ConfigurationError("nobody logged in", code=FaultCode.TOKEN_NOT_ACTIVE)
+    if method == "crash":
+        raise RuntimeError("secret inside")
+    if method == "slow":
+        await asyncio.sleep(30)
+    return msgspec.msgpack.decode(argument)
+
+
+def run(path: Path, body: object) -> None:
+    async def main() -> None:
+        server = IpcServer(path, answer)
+        await server.start()
+        client = IpcClient(path, what="echo process")
+        try:
+            await body(server, client)  # type: ignore[operator]
+        finally:
+            client.close()
+            await server.stop()
+
+    asyncio.run(main())
+
+
+def test_answers_many_calls_over_one_connection(tmp_path: Path) -> None:
+    async def body(server: IpcServer, client: IpcClient) -> None:
+        values = [os.urandom(size) for size in (0, 1, 70_000, 300_000)]
+        got = await asyncio.gather(*(client.call("echo", value, bytes) for value in values))
+        assert got == values
+
+    run(tmp_path / "s", body)
+
+
+def test_socket_is_private(tmp_path: Path) -> None:
+    async def body(server: IpcServer, client: IpcClient) -> None:
+        assert stat.S_IMODE((tmp_path / "s").stat().st_mode) == 0o600
+
+    run(tmp_path / "s", body)
+
+
+def test_a_refusal_arrives_with_its_code(tmp_path: Path) -> None:
+    async def body(server: IpcServer, client: IpcClient) -> None:
+        with pytest.raises(ConfigurationError, match="nobody logged in") as caught:
+            await client.call("fail", None, object)
+        assert caught.value.code is FaultCode.TOKEN_NOT_ACTIVE
+
+    run(tmp_path / "s", body)
+
+
+def test_an_unexpected_error_names_its_type_and_nothing_else(tmp_path: Path) -> None:
+    async def body(server: IpcServer, client: IpcClient) -> None:
+        with pytest.raises(ConfigurationError) as caught:
+            await client.call("crash", None, object)
+        assert "secret" not in caught.value.message
+
+    run(tmp_path / "s", body)
+
+
+def test_a_call_has_a_deadline(tmp_path: Path) -> None:
+    async def body(server: IpcServer, client: IpcClient) -> None:
+        with pytest.raises(UnavailablePeer, match="did not answer"):
+            await client.call("slow", None, object, deadline=0.01)
+        assert await client.call("echo", 1, int) == 1
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()  # type: ignore[union-attr]
+
+    run(tmp_path / "s", body)
+
+
+def test_calls_under_way_fail_when_the_process_goes_and_work_when_it_is_back(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        path = tmp_path / "s"
+        client = IpcClient(path, what="echo process")
+        with pytest.raises(UnavailablePeer, match="not running"):
+            await client.call("echo", 1, int)
+
+        async def hold(method: str, argument: bytes) -> object:
+            await asyncio.Event().wait()
+            return None
+
+        server = IpcServer(path, hold)
+        await server.start()
+        call = asyncio.ensure_future(client.call("echo", 1, int))
+        await asyncio.sleep(0.02)
+        for connection in list(server._connections):
+            connection.close()
+        with pytest.raises(UnavailablePeer, match="went away"):
+            await call
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()  # type: ignore[union-attr]
+        await server.stop()
+        second = IpcServer(path, answer)
+        await second.start()
+        assert await client.call("echo", 7, int) == 7
+        client.close()
+        await second.stop()
+
+    asyncio.run(main())
+
+
+def test_an_oversized_frame_closes_the_connection(tmp_path: Path) -> None:
+    async def body(server: IpcServer, client: IpcClient) -> None:
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
+        writer.write(struct.pack(">I", MAX_FRAME + 1))
+        assert await reader.read() == b""
+        writer.close()
+
+    run(tmp_path / "s", body)

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from postroad.errors import ConfigurationError
+from postroad.identifiers import SecurityServerId
+from postroad.securityserver.settings import load_settings, parse_settings
+
+MINIMAL = '[server]\nidentifier = "DEMO/GOV/1/SS1"\n'
+
+
+def test_minimal_file_has_the_ecosystems_ports() -> None:
+    settings = parse_settings(MINIMAL, home=Path("/srv/x"))
+    assert settings.server_id == SecurityServerId("DEMO", "GOV", "1", "SS1")
+    assert (settings.client_proxy.http_port, settings.server_proxy.port) == (8080, 5500)
+    assert settings.signer_socket == Path("/srv/x/run/signer.sock")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("[server]\n", "identifier"),
+        ('[server]\nidentifier = "A/B"\n', "expected 4 parts"),
+        (MINIMAL + "colour = 1\n", "colour"),
+        (MINIMAL + "workers = 0\n", "workers"),
+        (MINIMAL + '[client_proxy]\nhttp_port = "80"\n', "http_port"),
+        (MINIMAL + "[client_proxy]\nhttp_port = 70000\n", "http_port"),
+        (MINIMAL + '[message_log]\noversized_bodies = "truncate"\n', "oversized_bodies"),
+        ('home = "/"\n' + MINIMAL, "home"),
+        ("[server\n", "not TOML"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_the_name_of_the_key(text: str, names: str) -> None:
+    with pytest.raises(Exception, match=names):
+        parse_settings(text, home=Path("/srv/x"))
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="postroad server init"):
+        load_settings(tmp_path)
