@@ -1,0 +1,1 @@
+"""Digests, signatures, certificates, OCSP and time-stamps: pure computation at a given moment."""
