@@ -1,0 +1,1 @@
+"""Global configuration (PR-GCONF): anchors, signed directories and the parts they list."""
