@@ -101,14 +101,17 @@ def canonicalize(
     Namespaces declared on ancestors are in scope, as the recommendation wants for a document
     subset.
     """
-    return etree.tostring(
-        element,
-        method="c14n",
-        exclusive=exclusive,
-        with_comments=with_comments,
-        inclusive_ns_prefixes=list(inclusive_prefixes) or None,
-        with_tail=False,
-    )
+    try:
+        return etree.tostring(
+            element,
+            method="c14n",
+            exclusive=exclusive,
+            with_comments=with_comments,
+            inclusive_ns_prefixes=list(inclusive_prefixes) or None,
+            with_tail=False,
+        )
+    except etree.C14NError as error:  # Canonical XML has no form for relative namespace names
+        raise _invalid(f"XML without a canonical form: {error}") from error
 
 
 def serialize(element: Element, *, declaration: bool = True) -> bytes:

@@ -1,0 +1,406 @@
+"""What does a REST message say, and which bytes stand for it in hashes, signatures and logs?
+
+A serialised REST message is a header block: request line parts or status, then ``Name:Value``
+lines, each ended by CRLF, no blank line, no body (PR-REST 4; reference: RestRequest, RestResponse).
+Parsing is strict: only a block that would be written again byte for byte is accepted, so what was
+hashed is always what is understood.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from postroad.errors import FaultCode, MalformedInput, PostroadError, TrustError
+from postroad.identifiers import (
+    ClientId,
+    SecurityServerId,
+    ServiceId,
+    SubsystemId,
+    parse_client_id,
+    percent_decode_segment,
+)
+from postroad.wire.headers import (
+    HeaderList,
+    is_header_name,
+    is_header_value,
+    last_value,
+    without,
+)
+
+METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
+FORWARDED_BODY_METHODS: Final = frozenset({"POST", "PUT", "PATCH"})
+"""Methods whose body the provider's server hands to the service (PR-REST 4.2)."""
+
+BODYLESS_STATUSES: Final = frozenset({204, 205, 304})
+"""Statuses whose responses never have a body part."""
+
+DROPPED_HEADERS: Final = frozenset(
+    {
+        "transfer-encoding",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "upgrade",
+        "connection",
+        "user-agent",
+        "host",
+        "content-length",
+        "server",
+        "expect",
+    }
+)
+"""Headers of one HTTP hop; they are dropped when a block is built and refused when one is read."""
+
+_DROPPED_FROM_REQUEST = DROPPED_HEADERS | {"x-road-request-id", "x-road-request-hash"}
+_DROPPED_FROM_RESPONSE = DROPPED_HEADERS | {
+    "x-road-id",
+    "x-road-request-hash",
+    "x-road-client",
+    "x-road-request-id",
+}
+MAX_BLOCK_BYTES: Final = 256 * 1024
+MAX_HEADERS: Final = 200
+MAX_QUERY_ID: Final = 255
+"""Longest X-Road-Id: longer ones can't be found again in a message log of the protocol's peers."""
+
+_ESCAPED_TEXT = r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/{extra}]|%[0-9A-Fa-f]{{2}})*"
+_RAW_PATH = re.compile(_ESCAPED_TEXT.format(extra=""))
+_RAW_QUERY = re.compile(_ESCAPED_TEXT.format(extra=r"?\[\]"))
+_STATUS = re.compile(r"[2-9][0-9]{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    service: ServiceId
+    service_path: str
+    query: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RestRequest:
+    r"""A REST request: verb, raw target (still percent-escaped) and the headers that travel.
+
+    >>> request = RestRequest.parse(b"GET\r\n/r1/EE/GOV/1/reg/persons/7?x=1\r\n"
+    ...                             b"X-Road-Client:EE/COM/2/app\r\nx-road-request-id:u\r\n")
+    >>> str(request.service), request.service_path, request.query
+    ('EE/GOV/1/reg/persons', '/7', 'x=1')
+
+    Raises ``MalformedInput``; the codes are those of the reference (PR-REST 4, wire code
+    ``internal_error`` for a broken target, ``invalid_client_identifier`` without a client).
+    """
+
+    method: str
+    target: str
+    headers: HeaderList
+
+    @classmethod
+    def parse(cls, block: bytes) -> RestRequest:
+        """Read a serialised request block and check everything it claims."""
+        lines = _block_lines(block)
+        request = cls(lines[0], lines[1], _parse_header_lines(lines[2:]))
+        _check_equal_encoding(block, request.encode())
+        request.check()
+        return request
+
+    def check(self) -> None:
+        """Raise ``MalformedInput`` unless verb, target, client and server identifiers are valid."""
+        if self.method not in METHODS:
+            raise _malformed(f"{self.method[:20]!r} is not a method of the REST protocol")
+        _check_headers(self.headers)
+        _parse_target(self.target)
+        _ = self.client
+        _ = self.target_server
+        _check_represented_party(self.headers)
+        query_id = last_value(self.headers, "x-road-id")
+        if query_id is not None and len(query_id) > MAX_QUERY_ID:
+            raise _malformed(f"X-Road-Id is longer than {MAX_QUERY_ID} characters")
+
+    def encode(self) -> bytes:
+        """The bytes that are transported, hashed, signed and logged."""
+        return _encode_block((self.method, self.target), self.headers)
+
+    @property
+    def service(self) -> ServiceId:
+        """The service that the target names."""
+        return _parse_target(self.target).service
+
+    @property
+    def service_path(self) -> str:
+        """Raw path after the service code, with its leading slash; empty if there is none."""
+        return _parse_target(self.target).service_path
+
+    @property
+    def query(self) -> str | None:
+        """Raw query without the question mark, or None."""
+        return _parse_target(self.target).query
+
+    @property
+    def client(self) -> ClientId:
+        """The service client: the last X-Road-Client header."""
+        value = last_value(self.headers, "x-road-client")
+        if value is None:
+            raise MalformedInput(
+                "the request has no X-Road-Client header",
+                code=FaultCode.INVALID_CLIENT_IDENTIFIER,
+            )
+        return parse_client_id(value)
+
+    @property
+    def query_id(self) -> str:
+        """The X-Road-Id; empty if a peer sent none."""
+        return last_value(self.headers, "x-road-id") or ""
+
+    @property
+    def request_id(self) -> str:
+        """The identifier of this exchange, made by the client's server; empty if there is none."""
+        # Looked up in lower case only: that is how the sender writes it (reference behaviour).
+        found = [value for name, value in self.headers if name == "x-road-request-id"]
+        return found[-1] if found else ""
+
+    @property
+    def target_server(self) -> SecurityServerId | None:
+        """The security server the consumer asks for, or None."""
+        value = last_value(self.headers, "x-road-security-server")
+        return None if value is None else SecurityServerId.parse(value)
+
+    @property
+    def user_id(self) -> str | None:
+        """X-Road-UserId, opaque."""
+        return last_value(self.headers, "x-road-userid")
+
+    @property
+    def issue(self) -> str | None:
+        """X-Road-Issue, opaque."""
+        return last_value(self.headers, "x-road-issue")
+
+
+def build_request(
+    method: str,
+    raw_target: str,
+    consumer_headers: HeaderList,
+    *,
+    request_id: str,
+    generated_id: str,
+) -> RestRequest:
+    """The request block for a consumer's HTTP request (PR-REST 4.3).
+
+    ``generated_id`` becomes the X-Road-Id only if the consumer sent none. Raises
+    ``MalformedInput`` for whatever ``RestRequest.parse`` would refuse.
+    """
+    headers = without(consumer_headers, _DROPPED_FROM_REQUEST)
+    own: list[tuple[str, str]] = [("x-road-request-id", request_id)]
+    if last_value(headers, "x-road-id") is None:
+        own.append(("x-road-id", generated_id))
+    request = RestRequest(method, raw_target.partition("#")[0], (*headers, *own))
+    request.check()
+    if len(request.encode()) > MAX_BLOCK_BYTES:
+        raise _malformed(f"request headers exceed {MAX_BLOCK_BYTES} bytes")
+    return request
+
+
+@dataclass(frozen=True, slots=True)
+class RestResponse:
+    """A REST response: status, reason (may be empty) and the headers that travel."""
+
+    status: int
+    reason: str
+    headers: HeaderList
+
+    @classmethod
+    def parse(cls, block: bytes) -> RestResponse:
+        """Read a serialised response block; raises ``MalformedInput``."""
+        lines = _block_lines(block)
+        if _STATUS.fullmatch(lines[0]) is None:
+            raise _malformed(f"{lines[0][:20]!r} is not the status of a final response")
+        response = cls(int(lines[0]), lines[1], _parse_header_lines(lines[2:]))
+        _check_equal_encoding(block, response.encode())
+        if not is_header_value(response.reason):
+            raise _malformed("the reason phrase holds a control character")
+        _check_headers(response.headers)
+        return response
+
+    def encode(self) -> bytes:
+        """The bytes that are transported, hashed, signed and logged."""
+        return _encode_block((str(self.status), self.reason), self.headers)
+
+    @property
+    def query_id(self) -> str | None:
+        """The X-Road-Id that is answered."""
+        return last_value(self.headers, "x-road-id")
+
+    @property
+    def client(self) -> ClientId | None:
+        """The service client that is answered."""
+        value = last_value(self.headers, "x-road-client")
+        return None if value is None else parse_client_id(value)
+
+    @property
+    def service(self) -> ServiceId | None:
+        """The service that answers; the last header counts, the provider's server wrote it."""
+        value = last_value(self.headers, "x-road-service")
+        return None if value is None else ServiceId.parse(value)
+
+    @property
+    def request_id(self) -> str | None:
+        """The exchange that is answered."""
+        return last_value(self.headers, "x-road-request-id")
+
+    @property
+    def request_hash(self) -> str | None:
+        """Base64 of the hash of the request that is answered."""
+        return last_value(self.headers, "x-road-request-hash")
+
+
+def build_response(
+    status: int,
+    reason: str,
+    service_headers: HeaderList,
+    *,
+    request: RestRequest,
+    request_hash: bytes,
+) -> RestResponse:
+    """The response block for a service's HTTP response (PR-REST 4.4)."""
+    own = (
+        ("x-road-id", request.query_id),
+        ("x-road-client", request.client.encoded()),
+        ("x-road-service", request.service.encoded()),
+        ("x-road-request-id", request.request_id),
+        ("x-road-request-hash", base64.b64encode(request_hash).decode("ascii")),
+    )
+    response = RestResponse(
+        status, reason, (*without(service_headers, _DROPPED_FROM_RESPONSE), *own)
+    )
+    return RestResponse.parse(response.encode())
+
+
+def request_hash(message_digest: bytes, body_digest: bytes | None) -> bytes:
+    """The hash that ties a response to its request (PR-REST 4.4).
+
+    ``body_digest`` is None only when no body part was transported; an empty part has a digest.
+    Both are raw SHA-512 digests.
+    """
+    if body_digest is None:
+        return message_digest
+    return hashlib.sha512(message_digest + body_digest).digest()
+
+
+def check_correlation(
+    request: RestRequest, response: RestResponse, expected_request_hash: bytes
+) -> None:
+    """Raise ``TrustError`` (inconsistent_response) unless the response answers this request."""
+    try:
+        comparisons: tuple[tuple[str, object, object], ...] = (
+            ("X-Road-Client", request.client, response.client),
+            ("X-Road-Service", request.service, response.service),
+            ("X-Road-Id", request.query_id, response.query_id),
+            ("X-Road-Request-Id", request.request_id, response.request_id),
+        )
+    except PostroadError as error:
+        raise _inconsistent(f"the response holds a broken identifier: {error}") from error
+    for name, ours, theirs in comparisons:
+        if ours != theirs:
+            raise _inconsistent(f"{name} of the response is not that of the request")
+    sent = response.request_hash
+    if sent is None:
+        raise _inconsistent("the response has no request hash")
+    wanted = base64.b64encode(expected_request_hash)
+    if not hmac.compare_digest(sent.encode("utf-8", "replace"), wanted):
+        raise _inconsistent("the response answers another request: the request hash differs")
+
+
+@lru_cache(maxsize=1024)
+def _parse_target(target: str) -> _Target:
+    path, question_mark, query = target.partition("?")
+    if not path.startswith("/") or path.startswith("//"):
+        raise _malformed("the request target must be a path with a single leading slash")
+    if _RAW_PATH.fullmatch(path) is None:
+        raise _malformed("the request path holds a character that must be percent-escaped")
+    if _RAW_QUERY.fullmatch(query) is None:
+        raise _malformed("the request query holds a character that must be percent-escaped")
+    pieces = path.split("/", 7)
+    if len(pieces) < 7:
+        raise _malformed(
+            "the path must be /r1/{instance}/{class}/{member}/{subsystem}/{service}[/{path}]"
+        )
+    if pieces[1] != "r1":
+        raise _malformed(f"{pieces[1][:10]!r} is not a version of the REST protocol")
+    instance, member_class, member_code, subsystem, code = map(percent_decode_segment, pieces[2:7])
+    service = ServiceId(SubsystemId(instance, member_class, member_code, subsystem), code)
+    service_path = f"/{pieces[7]}" if len(pieces) == 8 else ""
+    return _Target(service, service_path, query if question_mark else None)
+
+
+def _check_represented_party(headers: HeaderList) -> None:
+    value = last_value(headers, "x-road-represented-party")
+    if value is None:
+        return
+    segments = value.split("/")
+    if len(segments) > 2:
+        raise _malformed("X-Road-Represented-Party must be [CLASS/]CODE")
+    for segment in segments:
+        percent_decode_segment(segment)
+
+
+def _block_lines(block: bytes) -> list[str]:
+    if len(block) > MAX_BLOCK_BYTES:
+        raise _malformed(f"REST message exceeds {MAX_BLOCK_BYTES} bytes")
+    if not block.endswith(b"\r\n"):
+        raise _malformed("a REST message must end with a line end")
+    try:
+        lines = block.decode("utf-8").split("\r\n")[:-1]
+    except UnicodeDecodeError:
+        raise _malformed("a REST message must be UTF-8") from None
+    if len(lines) < 2:
+        raise _malformed("a REST message needs two lines before its headers")
+    if len(lines) > MAX_HEADERS + 2:
+        raise _malformed(f"a REST message may have at most {MAX_HEADERS} headers")
+    return lines
+
+
+def _parse_header_lines(lines: list[str]) -> HeaderList:
+    headers: list[tuple[str, str]] = []
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise _malformed(f"header line without a colon: {line[:80]!r}")
+        headers.append((name, value))
+    return tuple(headers)
+
+
+def _check_headers(headers: HeaderList) -> None:
+    if len(headers) > MAX_HEADERS:
+        raise _malformed(f"a REST message may have at most {MAX_HEADERS} headers")
+    for name, value in headers:
+        if not is_header_name(name) or not is_header_value(value):
+            raise _malformed(f"header {name[:80]!r} holds a forbidden character")
+        if name.lower() in DROPPED_HEADERS:
+            raise _malformed(f"header {name!r} belongs to one HTTP hop and can't be transported")
+
+
+def _encode_block(first_lines: tuple[str, str], headers: HeaderList) -> bytes:
+    lines = (*first_lines, *(f"{name}:{value}" for name, value in headers))
+    try:
+        return "".join(f"{line}\r\n" for line in lines).encode("utf-8")
+    except UnicodeEncodeError:
+        raise _malformed("a REST message holds a character that UTF-8 can't express") from None
+
+
+def _check_equal_encoding(block: bytes, again: bytes) -> None:
+    if block != again:
+        raise _malformed("the REST message is not in the form in which it would be written again")
+
+
+def _malformed(message: str) -> MalformedInput:
+    return MalformedInput(message, code=FaultCode.INTERNAL_ERROR)
+
+
+def _inconsistent(message: str) -> TrustError:
+    return TrustError(message, code=FaultCode.INCONSISTENT_RESPONSE)
