@@ -1,0 +1,331 @@
+"""Did this member sign this message, with a certificate that was good at that moment?
+
+:func:`verify_message_signature` judges what a peer sent, :func:`verify_signature_at` what was
+archived (for ``container_verification``). Both follow one recipe, PR-SIGDOC and
+PR-MESSTRANSP 3.2/3.3 (reference: SignatureVerifier), in the order of the reference, so that a
+document with several defects is refused for the same one:
+
+1. the signature document keeps to its structure, and refers to the message or a chain result
+2. the hash chain, if there is one, leads from every part to the result that is signed
+3. the certificate may sign: key usage nonRepudiation
+4. it names the sender, by the profile of the authority that issued it
+5. digests and value of the signature hold, and it covers every part
+6. an approved authority of the sender's instance issued the certificate, valid at the moment
+7. an OCSP response in the signature says, freshly and by an authorised responder, that it's good
+
+The reference omits, and we check: that the signature refers to the message at all and covers
+every part that was received (1, 5), that a hash chain that was sent is used (2), and all that
+``xades_verification`` and ``hashchain_verification`` list. Old manifests inside signatures (6.x
+time-stamp manifests) aren't followed: they can't make a signature valid here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+from postroad.crypto.chains import verify_chain
+from postroad.crypto.ocsp import OcspResponse, require_good, verify_ocsp
+from postroad.crypto.profiles import member_of_sign_certificate
+from postroad.errors import FaultCode, PostroadError, TrustError
+from postroad.evidence.digests import (
+    HASH_CHAIN_PART,
+    HASH_CHAIN_RESULT_PART,
+    MESSAGE_PART,
+    PartDigest,
+)
+from postroad.evidence.hashchain_verification import ChainPolicy, verify_hash_chain
+from postroad.evidence.xades_parsing import malformed, parse_signature
+from postroad.evidence.xades_verification import verify_core
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from postroad.crypto.algorithms import DigestAlgorithm, SignatureAlgorithm
+    from postroad.crypto.certificates import Certificate
+    from postroad.crypto.ocsp import VerifiedOcsp
+    from postroad.evidence.hashchain_verification import VerifiedHashChain
+    from postroad.evidence.xades_parsing import ParsedSignature
+    from postroad.globalconf.indexes import ApprovedCertificate
+    from postroad.globalconf.view import GlobalConfiguration
+    from postroad.identifiers import ClientId, MemberId
+
+SIGNING_TIME_TOLERANCE: Final = timedelta(minutes=5)
+"""How far the signer's own clock may be off before we remark on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureDocument:
+    """A signature as it travels: the document, and for batch signatures the hash chain."""
+
+    signature: bytes
+    hash_chain_result: bytes | None = None
+    hash_chain: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedSignature:
+    """A signature that holds: who signed, with what, and what the proof rests on."""
+
+    signer: ClientId
+    """The sender the message names; the certificate vouches for its member."""
+    member: MemberId
+    certificate: Certificate
+    path: tuple[Certificate, ...]
+    """From the certificate to the approved authority."""
+    ocsp: VerifiedOcsp
+    algorithm: SignatureAlgorithm
+    digest: DigestAlgorithm
+    """How the message, or the hash chain result, was digested."""
+    chain: VerifiedHashChain | None
+    signing_time: datetime | None
+    """The signer's own claim."""
+    warnings: tuple[str, ...]
+
+    @property
+    def batch(self) -> bool:
+        """Whether several parts or messages share the signature through a hash chain."""
+        return self.chain is not None
+
+    @property
+    def issuer(self) -> Certificate:
+        """The authority that issued the certificate."""
+        return self.path[1]
+
+
+def verify_message_signature(
+    document: SignatureDocument,
+    *,
+    signer: ClientId,
+    parts: Mapping[str, PartDigest],
+    globalconf: GlobalConfiguration,
+    at: datetime,
+) -> VerifiedSignature:
+    """Verify the signature of a message that was just received; see the steps above.
+
+    ``parts`` holds *every* part received: ``/message.xml`` and, with a body or attachments,
+    ``/attachment1``… Give the octets of ``/message.xml`` with its digest, so that peers may use
+    another digest algorithm for it.
+
+    Raises ``MalformedInput`` or ``TrustError`` with the codes of the protocol, without the prefix
+    ``signature_verification`` (the caller knows whether it belongs there).
+    """
+    if MESSAGE_PART not in parts:
+        raise ValueError(f"{MESSAGE_PART} is always a part")
+    parsed = parse_signature(document.signature)
+    has_chain = document.hash_chain_result is not None or document.hash_chain is not None
+    if has_chain and not parsed.references_to(HASH_CHAIN_RESULT_PART):
+        raise malformed("a hash chain was sent that is not signed")
+    return verify_signature_at(
+        parsed, document, signer=signer, parts=parts, globalconf=globalconf, at=at
+    )
+
+
+def verify_signature_at(  # noqa: PLR0913 - the parts of one judgement
+    parsed: ParsedSignature,
+    document: SignatureDocument,
+    *,
+    signer: ClientId,
+    parts: Mapping[str, PartDigest],
+    globalconf: GlobalConfiguration,
+    at: datetime,
+    archived: bool = False,
+) -> VerifiedSignature:
+    """Verify a parsed signature as of the moment ``at``; see the steps above.
+
+    ``archived`` judges evidence of old: legacy algorithms are admitted with a warning, and a hash
+    chain may name parts that were never archived; those are listed as unverified.
+    """
+    require_signed_message(parsed)  # (1)
+    chain = _verify_chain(parsed, document, parts, archived=archived)  # (2)
+    _require_signing_certificate(parsed.certificate)  # (3)
+    issuers = _issuers_naming(parsed.certificate, signer, globalconf)  # (4)
+    verify_core(parsed, _signed_parts(parts, document), allow_legacy=archived)  # (5)
+    if chain is None:
+        _require_all_covered(parsed, parts)
+    path = verify_chain(  # (6)
+        parsed.certificate,
+        [issuer.certificate for issuer in issuers],
+        at=at,
+        intermediates=parsed.extra_certificates,
+        allow_legacy=archived,
+    )
+    ocsp = [  # (7)
+        _verify_status(parsed, subject, issuer, globalconf, at=at, archived=archived)
+        for subject, issuer in pairwise(path)
+    ]
+    return VerifiedSignature(
+        signer=signer,
+        member=signer.member,
+        certificate=parsed.certificate,
+        path=path,
+        ocsp=ocsp[0],
+        algorithm=parsed.algorithm,
+        digest=_message_reference_digest(parsed),
+        chain=chain,
+        signing_time=parsed.signing_time,
+        warnings=(
+            *_warnings(parsed, issuers, path, at=at),
+            *(warning for status in ocsp for warning in status.warnings),
+        ),
+    )
+
+
+def require_signed_message(parsed: ParsedSignature) -> None:
+    """Step 1: raise ``MalformedInput`` unless the message or a chain result is signed."""
+    names = (MESSAGE_PART, HASH_CHAIN_RESULT_PART)
+    found = [reference for name in names for reference in parsed.references_to(name)]
+    if not found:
+        raise malformed(f"it refers neither to {names[0]} nor to {names[1]}")
+    if len(found) > 1:
+        raise malformed(f"it refers more than once to {names[0]} or {names[1]}")
+
+
+def _message_reference_digest(parsed: ParsedSignature) -> DigestAlgorithm:
+    found = parsed.references_to(MESSAGE_PART) or parsed.references_to(HASH_CHAIN_RESULT_PART)
+    return found[0].algorithm
+
+
+def _verify_chain(
+    parsed: ParsedSignature,
+    document: SignatureDocument,
+    parts: Mapping[str, PartDigest],
+    *,
+    archived: bool,
+) -> VerifiedHashChain | None:
+    if not parsed.references_to(HASH_CHAIN_RESULT_PART):
+        return None
+    if document.hash_chain_result is None or document.hash_chain is None:
+        raise malformed("it is over a hash chain, and the chain or its result is missing")
+    # Archived parts are digested anew, so that the chain's own digests are compared with them.
+    inputs: Mapping[str, PartDigest | bytes] = (
+        {name: part if part.data is None else part.data for name, part in parts.items()}
+        if archived
+        else parts
+    )
+    # Transforms could hide parts of a message from the digest; nobody makes them.
+    policy = ChainPolicy(accept_missing=archived, allow_transforms=False, allow_legacy=archived)
+    try:
+        return verify_hash_chain(
+            document.hash_chain_result,
+            {HASH_CHAIN_PART: document.hash_chain},
+            inputs,
+            policy=policy,
+        )
+    except PostroadError as error:
+        error.within(FaultCode.MALFORMED_SIGNATURE.value)
+        raise
+
+
+def _require_signing_certificate(certificate: Certificate) -> None:
+    if not certificate.is_signing():
+        raise malformed(f"{certificate!r} may not sign: it lacks key usage nonRepudiation")
+
+
+def _issuers_naming(
+    certificate: Certificate, signer: ClientId, globalconf: GlobalConfiguration
+) -> Sequence[ApprovedCertificate]:
+    """Return the approved authorities by whose profile the certificate names the sender."""
+    approved = globalconf.issuers_of(certificate, signer.instance)
+    if not approved:
+        raise TrustError(
+            f"{certificate.issuer_rfc2253!r} is not an approved certification service of "
+            f"{signer.instance}",
+            code=FaultCode.CANNOT_CREATE_CERT_PATH,
+        )
+    naming = []
+    named = None
+    for issuer in approved:
+        named = _member_of(certificate, issuer.profile, signer.instance)
+        if named == signer.member:
+            naming.append(issuer)
+    if not naming:
+        raise TrustError(
+            f"the certificate was issued to {named}, and {signer} is said to have signed",
+            code=FaultCode.INCORRECT_CERTIFICATE,
+        )
+    return naming
+
+
+@lru_cache(maxsize=1024)
+def _member_of(certificate: Certificate, profile: str, instance: str) -> MemberId:
+    """Remember what a certificate says: the same ones come with every message."""
+    return member_of_sign_certificate(certificate, profile, instance)
+
+
+def _signed_parts(
+    parts: Mapping[str, PartDigest], document: SignatureDocument
+) -> Mapping[str, PartDigest]:
+    if document.hash_chain_result is None:
+        return parts
+    algorithm = parts[MESSAGE_PART].algorithm
+    result = PartDigest.of(HASH_CHAIN_RESULT_PART, document.hash_chain_result, algorithm)
+    return {**parts, HASH_CHAIN_RESULT_PART: result}
+
+
+def _require_all_covered(parsed: ParsedSignature, parts: Mapping[str, PartDigest]) -> None:
+    uncovered = sorted(name for name in parts if not parsed.references_to(name))
+    if uncovered:
+        raise malformed(f"it does not cover {', '.join(uncovered)}")
+
+
+def _verify_status(  # noqa: PLR0913 - the parts of one judgement
+    parsed: ParsedSignature,
+    subject: Certificate,
+    issuer: Certificate,
+    globalconf: GlobalConfiguration,
+    *,
+    at: datetime,
+    archived: bool,
+) -> VerifiedOcsp:
+    if not parsed.ocsp_responses:
+        raise malformed("there is no OCSP response in it")
+    responses = [OcspResponse.parse(der) for der in parsed.ocsp_responses]
+    response = next((r for r in responses if r.matches(subject, issuer)), None)
+    if response is None:
+        raise TrustError(
+            f"there is no OCSP response about {subject!r} in the signature",
+            code=FaultCode.CERT_VALIDATION,
+        )
+    verified = verify_ocsp(
+        response,
+        subject,
+        issuer,
+        at=at,
+        policy=globalconf.ocsp_policy,
+        responders=[
+            responder.certificate
+            for responder in globalconf.responders_of(issuer)
+            if responder.certificate is not None
+        ],
+        ca_certificates=globalconf.ca_certificates(),
+        allow_legacy=archived,
+    )
+    require_good(verified)
+    return verified
+
+
+def _warnings(
+    parsed: ParsedSignature,
+    issuers: Sequence[ApprovedCertificate],
+    path: Sequence[Certificate],
+    *,
+    at: datetime,
+) -> list[str]:
+    """Things that an honest party may do, and that a reader of the proof should know."""
+    warnings = []
+    if not parsed.algorithm.accepted:
+        warnings.append(
+            f"signed with {parsed.algorithm.jca_name}, which is not accepted for new messages"
+        )
+    if any(i.certificate == path[-1] and i.authentication_only for i in issuers):
+        warnings.append("the authority is approved for authentication certificates only")
+    if parsed.signing_time is None:
+        warnings.append("the signature does not tell when it was made")
+    elif parsed.signing_time > at + SIGNING_TIME_TOLERANCE:
+        warnings.append(f"the signer claims to have signed later, at {parsed.signing_time}")
+    return warnings
