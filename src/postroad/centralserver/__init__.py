@@ -1,0 +1,1 @@
+"""The Central Server: keeps an instance's registry and publishes it as signed configuration."""

@@ -1,0 +1,172 @@
+"""What runs in a Central Server process, and how does it start and stop?
+
+The composition root: generation of the configuration at its interval, and the ports that serve it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from traceback import format_exception
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from postroad.adapters.logs import logger
+from postroad.centralserver.distribution import distribution_application
+from postroad.errors import ConfigurationError, PostroadError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from starlette.applications import Starlette
+
+    from postroad.centralserver.node import CentralServerNode
+    from postroad.centralserver.signing_keys import SigningToken
+
+_SHUTDOWN_SECONDS = 5
+_KEEP_ALIVE_SECONDS = 5
+_CONCURRENT_REQUESTS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ServedAddresses:
+    """The ports that a running server listens on; with port 0 in the settings, the real ones."""
+
+    http_port: int
+    https_port: int | None
+
+
+class _QuietServer(uvicorn.Server):
+    """A server that leaves the signals to the process it's part of."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(
+    node: CentralServerNode,
+    token: SigningToken,
+    *,
+    stop: asyncio.Event | None = None,
+    ready: Callable[[ServedAddresses], None] | None = None,
+) -> None:
+    """Generate and serve the configuration until ``stop`` is set, or a signal to end comes.
+
+    ``ready`` is called once the ports are open. A failing generation is logged and tried again;
+    what was published before stays. Raises ``ConfigurationError`` when a port can't be opened.
+    """
+    stop = stop or _stopping_on_signals()
+    application = distribution_application(node.settings.public_path, node.clock)
+    with _listening(node) as (http, https):
+        servers = [(_QuietServer(_config(application)), http)]
+        if https is not None:
+            servers.append((_QuietServer(_tls_config(application, node)), https))
+        addresses = ServedAddresses(_port(http), None if https is None else _port(https))
+        async with asyncio.TaskGroup() as tasks:
+            for server, listener in servers:
+                tasks.create_task(server.serve(sockets=[listener]))
+            tasks.create_task(_generate_regularly(node, token, stop))
+            logger("central").info(
+                "started", http_port=addresses.http_port, https_port=addresses.https_port
+            )
+            if ready is not None:
+                ready(addresses)
+            await stop.wait()
+            for server, _listener in servers:
+                server.should_exit = True
+    logger("central").info("stopped")
+
+
+async def _generate_regularly(
+    node: CentralServerNode, token: SigningToken, stop: asyncio.Event
+) -> None:
+    interval = node.settings.configuration.generation_interval
+    while not stop.is_set():
+        started = time.monotonic()
+        await asyncio.to_thread(_generate_once, node, token)
+        pause = max(0.0, interval - (time.monotonic() - started))
+        try:
+            async with asyncio.timeout(pause):
+                await stop.wait()
+        except TimeoutError:
+            continue
+
+
+def _generate_once(node: CentralServerNode, token: SigningToken) -> None:
+    log = logger("generation")
+    try:
+        generated = node.generate(token)
+    except PostroadError as error:
+        log.warning("configuration_not_generated", reason=error.message, code=error.fault_code)
+    except Exception as error:  # noqa: BLE001 - one bad generation must not end the server
+        log.warning("configuration_not_generated", reason="".join(format_exception(error)))
+    else:
+        log.info(
+            "configuration_generated",
+            stamp=generated.stamp,
+            expires_at=generated.expires_at.isoformat(),
+            files=len(generated.parts) + len(generated.directories),
+        )
+
+
+def _stopping_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+@contextmanager
+def _listening(node: CentralServerNode) -> Iterator[tuple[socket.socket, socket.socket | None]]:
+    settings = node.settings.distribution
+    with _listener(settings.host, settings.http_port) as http:
+        if not settings.https:
+            yield http, None
+            return
+        with _listener(settings.host, settings.https_port) as https:
+            yield http, https
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=256)
+    except OSError as error:
+        raise ConfigurationError(
+            f"can't listen on {host} port {port}: {error.strerror or error}"
+        ) from error
+
+
+def _port(listener: socket.socket) -> int:
+    port: int = listener.getsockname()[1]
+    return port
+
+
+def _config(application: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+        limit_concurrency=_CONCURRENT_REQUESTS,
+    )
+
+
+def _tls_config(application: Starlette, node: CentralServerNode) -> uvicorn.Config:
+    config = _config(application)
+    config.ssl_certfile = str(node.settings.tls_certificate_path)
+    config.ssl_keyfile = str(node.settings.tls_key_path)
+    return config

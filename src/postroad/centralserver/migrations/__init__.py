@@ -1,0 +1,1 @@
+"""The registry's schema over time; run by ``adapters.database.migrate``."""

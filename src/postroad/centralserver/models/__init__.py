@@ -1,0 +1,1 @@
+"""The tables of the registry, one module per topic (reference: Central Server data model)."""

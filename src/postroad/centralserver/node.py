@@ -1,0 +1,151 @@
+"""What does a Central Server node consist of, once its home directory is opened?
+
+Settings, database (migrated), clock; and the first start, which makes an instance out of nothing.
+Commands and the running server both work through this.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from postroad.adapters.database import create_engine, migrate, snapshot
+from postroad.adapters.system_clock import SystemClock
+from postroad.centralserver.generator import generate_and_publish
+from postroad.centralserver.registry.change import changing
+from postroad.centralserver.registry.provider import set_management_certificate
+from postroad.centralserver.registry.sources import SourceType, find_source
+from postroad.centralserver.registry.system import initialize
+from postroad.centralserver.settings import Settings, database_password, load_settings
+from postroad.centralserver.signing_keys import (
+    KeyAlgorithm,
+    Operator,
+    SigningToken,
+    generate_signing_key,
+    initialize_token,
+    remove_signing_key,
+)
+from postroad.centralserver.tls_certificates import ensure_tls_certificate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sqlalchemy.engine import Engine
+    from sqlalchemy.orm import Session
+
+    from postroad.centralserver.registry.change import Change
+    from postroad.clock import Clock
+    from postroad.globalconf.generation import GeneratedConfiguration
+
+MIGRATIONS = "postroad.centralserver:migrations"
+
+
+@dataclass(frozen=True, slots=True)
+class CentralServerNode:
+    """An opened node; make it with :func:`open_node`."""
+
+    settings: Settings
+    engine: Engine
+    clock: Clock
+
+    @contextmanager
+    def changing(self, actor: str) -> Iterator[Change]:
+        """One transaction of operations on the registry, done by ``actor`` now."""
+        strict = self.settings.central.strict_identifier_checks
+        with changing(
+            self.engine, actor=actor, at=self.clock.now(), strict_identifiers=strict
+        ) as change:
+            yield change
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session that sees the registry at one moment."""
+        with snapshot(self.engine) as session:
+            yield session
+
+    def unlock(self, pin: str) -> SigningToken:
+        """Open the token of the signing keys; ``ConfigurationError`` for a wrong PIN."""
+        return SigningToken(self.settings.token_path, pin)
+
+    def generate_key(
+        self, token: SigningToken, source_type: SourceType, algorithm: KeyAlgorithm, actor: str
+    ) -> str:
+        """Make and announce a signing key; returns its id."""
+        by = Operator(actor, self.clock.now(), self.settings.central.node_name)
+        return generate_signing_key(self.engine, token, source_type, algorithm=algorithm, by=by)
+
+    def delete_key(self, token: SigningToken, key_id: str, actor: str) -> None:
+        """Delete a signing key that doesn't sign."""
+        by = Operator(actor, self.clock.now(), self.settings.central.node_name)
+        remove_signing_key(self.engine, token, key_id, by=by)
+
+    def generate(self, token: SigningToken) -> GeneratedConfiguration:
+        """Make and publish one generation of the configuration now."""
+        return generate_and_publish(self.engine, token, self.settings, at=self.clock.now())
+
+    def close(self) -> None:
+        """Give back the database connections."""
+        self.engine.dispose()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewInstance:
+    """What an instance is made from: its identifier, this node's address, the token's PIN."""
+
+    instance: str
+    address: str
+    """Host name or IP address, with a port if the configuration isn't served on port 80."""
+    pin: str = field(repr=False)
+    algorithm: KeyAlgorithm = KeyAlgorithm.RSA
+    """Of the first signing keys."""
+
+
+def open_node(
+    home: Path, *, clock: Clock | None = None, settings: Settings | None = None
+) -> CentralServerNode:
+    """Open the node in ``home`` and bring its database to the newest schema.
+
+    Raises ``ConfigurationError`` for settings or a database that can't be used.
+    """
+    settings = settings or load_settings(home)
+    engine = create_engine(settings.database_url, password=database_password(settings))
+    with ExitStack() as cleanup:
+        cleanup.callback(engine.dispose)
+        migrate(engine, MIGRATIONS)
+        cleanup.pop_all()
+    return CentralServerNode(settings, engine, clock or SystemClock())
+
+
+def initialize_node(node: CentralServerNode, new: NewInstance, actor: str) -> SigningToken:
+    """Make an instance out of nothing; what was done before is left as it is.
+
+    Identifier and address, the token with its PIN, one signing key for each source, the TLS
+    certificates. Afterwards only the management service provider must be named.
+    """
+    settings = node.settings
+    with node.changing(actor) as change:
+        initialize(change, new.instance, new.address, settings.central.node_name)
+    initialize_token(settings.token_path, new.pin)
+    token = node.unlock(new.pin)
+    for source_type in SourceType:
+        with node.reading() as session:
+            source = find_source(session, source_type, settings.central.node_name)
+            missing = source is None or not source.keys
+        if missing:
+            node.generate_key(token, source_type, new.algorithm, actor)
+    at = node.clock.now()
+    if settings.distribution.https:
+        ensure_tls_certificate(
+            settings.tls_certificate_path, settings.tls_key_path, address=new.address, at=at
+        )
+    management_certificate = ensure_tls_certificate(
+        settings.management_certificate_path,
+        settings.management_key_path,
+        address=new.address,
+        at=at,
+    )
+    with node.changing(actor) as change:
+        set_management_certificate(change, management_certificate)
+    return token

@@ -1,0 +1,70 @@
+"""Why does the registry say no, in words for people and a code for programs?
+
+The codes are the tails that the management interface answers with.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from postroad.errors import FaultCode, RefusedRequest
+
+
+class Problem(StrEnum):
+    """What was wrong with an operation on the registry."""
+
+    ALREADY_INITIALIZED = "already_initialized"
+    NOT_INITIALIZED = "not_initialized"
+    INVALID_IDENTIFIER = "invalid_identifier"
+    INVALID_VALUE = "invalid_value"
+    INVALID_CERTIFICATE = "invalid_certificate"
+    FOREIGN_INSTANCE = "foreign_instance"
+    MEMBER_CLASS_NOT_FOUND = "member_class_not_found"
+    MEMBER_CLASS_EXISTS = "member_class_exists"
+    MEMBER_CLASS_IN_USE = "member_class_is_in_use"
+    MEMBER_NOT_FOUND = "member_not_found"
+    MEMBER_EXISTS = "member_exists"
+    SUBSYSTEM_NOT_FOUND = "subsystem_not_found"
+    SUBSYSTEM_EXISTS = "subsystem_exists"
+    SUBSYSTEM_REGISTERED = "subsystem_registered_and_cannot_be_deleted"
+    SECURITY_SERVER_NOT_FOUND = "security_server_not_found"
+    SECURITY_SERVER_HOSTS_PROVIDER = "security_server_hosts_management_service"
+    CERTIFICATE_ALREADY_REGISTERED = "certificate_already_registered"
+    CERTIFICATE_NOT_FOUND = "certificate_not_found"
+    CANNOT_REGISTER_OWNER = "cannot_register_owner"
+    CLIENT_NOT_REGISTERED = "client_not_registered"
+    FORBIDDEN_DISABLE_PROVIDER = "forbidden_disable_management_service_client"
+    MAINTENANCE_ALREADY_ON = "maintenance_mode_already_on"
+    MAINTENANCE_ALREADY_OFF = "maintenance_mode_already_off"
+    GLOBAL_GROUP_NOT_FOUND = "global_group_not_found"
+    GLOBAL_GROUP_EXISTS = "global_group_exists"
+    OWNERS_GROUP = "owners_group_cannot_be_edited"
+    GLOBAL_GROUP_MEMBER_NOT_FOUND = "global_group_member_not_found"
+    CERTIFICATION_SERVICE_NOT_FOUND = "certification_service_not_found"
+    UNKNOWN_PROFILE = "unknown_certificate_profile"
+    INTERMEDIATE_CA_NOT_FOUND = "intermediate_ca_not_found"
+    OCSP_RESPONDER_NOT_FOUND = "ocsp_responder_not_found"
+    TIMESTAMPING_SERVICE_NOT_FOUND = "timestamping_service_not_found"
+    UNKNOWN_PARAMETER = "unknown_system_parameter"
+    PARAMETER_IS_FIXED = "system_parameter_is_fixed"
+    TOO_MANY_SIGNING_KEYS = "maximum_number_of_signing_keys_reached"
+    SIGNING_KEY_NOT_FOUND = "signing_key_not_found"
+    SIGNING_KEY_ACTIVE = "active_signing_key_cannot_be_deleted"
+    SIGNING_KEY_NOT_ANNOUNCED = "signing_key_not_announced_yet"
+    ANCHOR_NOT_FOUND = "configuration_anchor_not_found"
+    UNKNOWN_CONFIGURATION_PART = "unknown_configuration_part"
+
+
+class RegistryRefusal(RefusedRequest):
+    """An operation that a rule of the registry forbids; ``problem`` says which.
+
+    >>> RegistryRefusal(Problem.MEMBER_NOT_FOUND, "no member EE/GOV/1").fault_code
+    'not_found'
+    """
+
+    def __init__(self, problem: Problem, message: str) -> None:
+        missing = problem.value.endswith("not_found")
+        super().__init__(
+            message, code=FaultCode.NOT_FOUND if missing else FaultCode.INVALID_REQUEST
+        )
+        self.problem = problem

@@ -1,0 +1,178 @@
+"""The Central Server's configuration file, as one frozen type.
+
+One TOML file, ``central.toml`` in the home directory. Unknown keys are refused; every key has a
+default. Durations are seconds. What concerns the instance itself (address, intervals of the
+configuration, provider) is in the registry, not here.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from postroad.errors import ConfigurationError
+from postroad.globalconf.shared_parameters import NEWEST_VERSION, OLDEST_VERSION
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+
+FILE_NAME = "central.toml"
+
+
+class CentralSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which node this is."""
+
+    node_name: str = ""
+    """This node's name in a cluster on one database; empty when it is alone."""
+    strict_identifier_checks: bool = True
+    """Allow only letters, digits and ``'()+,-.=?`` in new identifiers."""
+    log_format: Literal["text", "json"] = "text"
+
+
+class DatabaseSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the registry is kept."""
+
+    url: str = ""
+    """"" for SQLite in the home directory, or ``postgresql://user@host/database``."""
+    password_file: str = ""
+    """A file with the database password, which is then not part of the address."""
+
+
+class ConfigurationSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the global configuration is generated."""
+
+    generation_interval: Seconds = 60.0
+    minimum_version: Annotated[int, msgspec.Meta(ge=1, le=NEWEST_VERSION)] = OLDEST_VERSION
+    """The oldest configuration version that is still made; 1 counts as 2."""
+    retention: Annotated[float, msgspec.Meta(ge=60)] = 600.0
+    """How long the files of an earlier generation stay, for clients that are reading them."""
+
+
+class DistributionSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The ports where participants download the configuration."""
+
+    host: str = "0.0.0.0"  # noqa: S104 - participants come from the open internet
+    http_port: Port = 80
+    https: bool = True
+    https_port: Port = 443
+    tls_certificate_file: str = ""
+    tls_key_file: str = ""
+    """Empty for the self-signed certificate that `postroad central init` makes."""
+
+
+class TokenSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the PIN of the signing keys is known at start."""
+
+    pin_file: str = ""
+    """A file that holds the PIN; without it, ``POSTROAD_CENTRAL_PIN`` or a prompt."""
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything in ``central.toml``, and the home directory it was read from."""
+
+    central: CentralSection = CentralSection()
+    database: DatabaseSection = DatabaseSection()
+    configuration: ConfigurationSection = ConfigurationSection()
+    distribution: DistributionSection = DistributionSection()
+    token: TokenSection = TokenSection()
+    home: str = ""
+    """Set by :func:`load_settings`; never written in the file."""
+
+    @property
+    def home_path(self) -> Path:
+        """The home directory."""
+        return Path(self.home)
+
+    @property
+    def database_url(self) -> str:
+        """The registry's database."""
+        return self.database.url or f"sqlite:///{self.home_path / 'db' / 'registry.sqlite'}"
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """The configuration versions that are generated, oldest first."""
+        oldest = max(self.configuration.minimum_version, OLDEST_VERSION)
+        return tuple(range(oldest, NEWEST_VERSION + 1))
+
+    @property
+    def public_path(self) -> Path:
+        """What the distribution serves."""
+        return self.home_path / "public"
+
+    @property
+    def token_path(self) -> Path:
+        """The signing keys' token."""
+        return self.home_path / "keys"
+
+    @property
+    def globalconf_path(self) -> Path:
+        """The node's own copy of the configuration, in the layout that clients store."""
+        return self.home_path / "globalconf"
+
+    @property
+    def status_path(self) -> Path:
+        """How the last generation went, as JSON."""
+        return self.home_path / "run" / "generation-status.json"
+
+    @property
+    def tls_certificate_path(self) -> Path:
+        """The certificate of the distribution's HTTPS port."""
+        return Path(self.distribution.tls_certificate_file or self.home_path / "tls" / "conf.crt")
+
+    @property
+    def tls_key_path(self) -> Path:
+        """The key of the distribution's HTTPS port."""
+        return Path(self.distribution.tls_key_file or self.home_path / "tls" / "conf.key")
+
+    @property
+    def management_certificate_path(self) -> Path:
+        """The certificate of the registration service, which clients pin."""
+        return self.home_path / "tls" / "management-service.crt"
+
+    @property
+    def management_key_path(self) -> Path:
+        """The key of the registration service."""
+        return self.home_path / "tls" / "management-service.key"
+
+
+def load_settings(home: Path) -> Settings:
+    """Read ``central.toml`` in ``home``; a missing file means the defaults.
+
+    Raises ``ConfigurationError`` naming the key and what is wrong with it.
+    """
+    path = home / FILE_NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        text = ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} can't be read: {error}") from error
+    return parse_settings(text, home=home, source=str(path))
+
+
+def parse_settings(text: str, *, home: Path, source: str = FILE_NAME) -> Settings:
+    """Read settings from TOML text; see :func:`load_settings`."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{source} is not TOML: {error}") from error
+    if "home" in data:
+        raise ConfigurationError(f"{source}: `home` is where the file lies; remove the key")
+    try:
+        return msgspec.convert({**data, "home": str(home.absolute())}, Settings)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"{source}: {error}") from error
+
+
+def database_password(settings: Settings) -> str | None:
+    """The database password from its file, None when there is no such file."""
+    if not settings.database.password_file:
+        return None
+    path = Path(settings.database.password_file)
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the database password {path} can't be read: {error}") from error

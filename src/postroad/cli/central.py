@@ -1,0 +1,220 @@
+"""``postroad central``: make, run and govern a Central Server."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from postroad.centralserver.declaration import apply_declaration, load_declaration
+from postroad.centralserver.generator import load_status
+from postroad.centralserver.node import NewInstance, initialize_node
+from postroad.centralserver.registry.change import details_of, list_change_log, verify_change_log
+from postroad.centralserver.registry.system import instance_status
+from postroad.centralserver.settings import FILE_NAME, load_settings
+from postroad.centralserver.signing_keys import KeyAlgorithm
+from postroad.cli import central_keys, central_registry, central_trust
+from postroad.cli.central_context import (
+    Cell,
+    changing,
+    home_option,
+    json_option,
+    opened,
+    operator,
+    read_pin,
+    reading,
+    show,
+    show_values,
+)
+
+if TYPE_CHECKING:
+    from postroad.centralserver.app import ServedAddresses
+
+_SETTINGS = """\
+# The Central Server's settings. What concerns the instance itself is in the registry:
+# see `postroad central parameter get`.
+
+[distribution]
+host = "{host}"
+http_port = {http_port}
+https = {https}
+https_port = {https_port}
+"""
+
+
+@click.group("central")
+def command() -> None:
+    """Run and govern a Central Server."""
+
+
+@command.command("init")
+@click.argument("instance")
+@click.argument("address")
+@click.option("--host", default="0.0.0.0", show_default=True, help="Listen on this address.")  # noqa: S104 - participants come from the open internet
+@click.option("--http-port", default=80, show_default=True)
+@click.option("--https-port", default=443, show_default=True, help="0 serves plain HTTP only.")
+@click.option(
+    "--algorithm",
+    type=click.Choice([algorithm.value for algorithm in KeyAlgorithm]),
+    default=KeyAlgorithm.RSA.value,
+    show_default=True,
+    help="Of the first signing keys; clients before 7.6 can't verify EC.",
+)
+@home_option
+def init(  # noqa: PLR0913, PLR0917 - one parameter for each option
+    instance: str,
+    address: str,
+    host: str,
+    http_port: int,
+    https_port: int,
+    algorithm: str,
+    home: Path,
+) -> None:
+    """Make an instance: identifier, token, signing keys, certificates.
+
+    ADDRESS is where participants reach this server, with a port if that isn't 80. An existing
+    central.toml is left as it is; doing it twice changes nothing.
+    """
+    settings_path = home / FILE_NAME
+    if not settings_path.exists():
+        home.mkdir(mode=0o750, parents=True, exist_ok=True)
+        text = _SETTINGS.format(
+            host=host,
+            http_port=http_port,
+            https="true" if https_port else "false",
+            https_port=https_port,
+        )
+        settings_path.write_text(text, encoding="utf-8")
+    with opened(home) as node:
+        new = NewInstance(
+            instance=instance,
+            address=address,
+            pin=read_pin(node.settings, new=True),
+            algorithm=KeyAlgorithm(algorithm),
+        )
+        initialize_node(node, new, operator())
+    click.echo(f"instance {instance} is ready in {home}")
+    click.echo("next: add member classes and members, then name the management service provider")
+    click.echo("      (postroad central provider INSTANCE/CLASS/CODE/SUBSYSTEM), then run")
+
+
+@command.command("run")
+@home_option
+def run(home: Path) -> None:
+    """Generate the configuration regularly and serve it, until told to stop."""
+    from postroad.adapters.logs import configure_logging  # noqa: PLC0415 - only to run
+    from postroad.centralserver.app import serve  # noqa: PLC0415 - brings the web server
+
+    with opened(home) as node:
+        configure_logging(process="central", style=node.settings.central.log_format)
+        token = node.unlock(read_pin(node.settings))
+        asyncio.run(serve(node, token, ready=_announce))
+
+
+def _announce(addresses: ServedAddresses) -> None:
+    https = f", https {addresses.https_port}" if addresses.https_port is not None else ""
+    click.echo(f"serving the configuration: http {addresses.http_port}{https}")
+
+
+@command.command("generate-now")
+@home_option
+def generate_now(home: Path) -> None:
+    """Generate and publish the configuration once."""
+    with opened(home) as node:
+        generated = node.generate(node.unlock(read_pin(node.settings)))
+    click.echo(
+        f"published {generated.stamp}: {len(generated.parts)} parts, "
+        f"{len(generated.directories)} directories, valid until {generated.expires_at.isoformat()}"
+    )
+
+
+@command.command("apply")
+@click.argument("file", type=click.Path(path_type=Path))
+@home_option
+def apply(file: Path, home: Path) -> None:
+    """Bring the registry to what a TOML file declares, and print what was changed.
+
+    Nothing is ever removed; applying a file twice changes nothing the second time.
+    """
+    declared = load_declaration(file)
+    with changing(home) as change:
+        apply_declaration(change, declared, file.parent)
+
+
+@command.command("status")
+@home_option
+@json_option
+def status(home: Path, *, as_json: bool) -> None:
+    """Show which instance this is and how the last generation went."""
+    with opened(home) as node:
+        with node.reading() as session:
+            instance = instance_status(session, node.settings.central.node_name)
+        last = load_status(node.settings)
+        now = node.clock.now()
+    values: dict[str, Cell] = {"instance": instance.instance, "address": instance.address}
+    if last is not None:
+        values["generation"] = "succeeded" if last.success else f"failing: {last.error}"
+        values["since" if not last.success else "generated_at"] = last.time.isoformat()
+        if last.expires_at is not None:
+            expired = " (expired)" if last.expires_at < now else ""
+            values["valid_until"] = f"{last.expires_at.isoformat()}{expired}"
+    else:
+        values["generation"] = "never"
+    show_values(values, as_json=as_json)
+
+
+@command.command("check-config")
+@home_option
+def check_config(home: Path) -> None:
+    """Read central.toml and show the settings in force."""
+    settings = load_settings(home)
+    for section, values in msgspec.to_builtins(settings).items():
+        if isinstance(values, dict):
+            click.echo(f"[{section}]")
+            for name, value in values.items():
+                click.echo(f"{name} = {value!r}")
+
+
+@command.group("log")
+def log() -> None:
+    """The change log: who did what, when."""
+
+
+@log.command("verify")
+@home_option
+def verify_log(home: Path) -> None:
+    """Check that no entry was altered, removed or put in."""
+    with reading(home) as session:
+        verified = verify_change_log(session)
+    click.echo(f"{verified.entries} entries hold; the head is {verified.head_hash}")
+
+
+@log.command("list")
+@click.option("--limit", default=50, show_default=True, help="The newest so many entries.")
+@home_option
+@json_option
+def list_log(limit: int, home: Path, *, as_json: bool) -> None:
+    """List the newest entries, newest first."""
+    with reading(home) as session:
+        rows = [
+            (
+                entry.sequence,
+                entry.at.isoformat(timespec="seconds"),
+                entry.actor,
+                entry.event,
+                " ".join(f"{name}={value}" for name, value in details_of(entry).items()),
+            )
+            for entry in list_change_log(session, limit=limit)
+        ]
+    show("Change log", ("entry", "at", "who", "event", "details"), rows, as_json=as_json)
+
+
+for addition in (
+    *central_registry.COMMANDS,
+    *central_trust.COMMANDS,
+    *central_keys.COMMANDS,
+):
+    command.add_command(addition)

@@ -1,0 +1,185 @@
+"""The registry on PostgreSQL: the same rules, and several nodes at once."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from postroad.adapters.database import create_engine, migrate, schema_revision, transaction
+from postroad.centralserver.models.schema import registry_metadata
+from postroad.centralserver.node import MIGRATIONS, NewInstance, initialize_node, open_node
+from postroad.centralserver.registry import groups, members, servers
+from postroad.centralserver.registry.change import list_change_log, verify_change_log
+from postroad.centralserver.registry.refusals import Problem, RegistryRefusal
+from postroad.centralserver.settings import parse_settings
+from postroad.centralserver.signing_keys import KeyAlgorithm
+from postroad.centralserver.snapshot import load_registry_snapshot
+from support.central_server import (
+    CLIENT,
+    NOW,
+    OTHER,
+    PIN,
+    MovingClock,
+    Registry,
+    approve_trust_services,
+    fill,
+    opened_registry,
+)
+from support.postgresql import postgresql_server  # noqa: F401 - a fixture
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from support.postgresql import PostgresqlServer
+
+
+@pytest.fixture
+def registry(postgresql_server: PostgresqlServer) -> Iterator[Registry]:  # noqa: F811 - the fixture
+    with opened_registry(postgresql_server.create_database()) as registry:
+        yield registry
+
+
+def test_migrations_make_the_schema_of_the_models(registry: Registry) -> None:
+    with registry.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, registry_metadata()) == []
+
+
+def test_several_processes_may_migrate_at_once(
+    postgresql_server: PostgresqlServer,  # noqa: F811 - the fixture
+) -> None:
+    url = postgresql_server.create_database()
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        engine = create_engine(url)
+        try:
+            migrate(engine, MIGRATIONS)
+        except BaseException as error:  # noqa: BLE001 - a thread's error must reach the test
+            failures.append(error)
+        finally:
+            engine.dispose()
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    engine = create_engine(url)
+    assert schema_revision(engine) == "0001"
+    engine.dispose()
+
+
+def test_a_whole_instance_is_kept_and_read_back(registry: Registry) -> None:
+    with registry.changing() as change:
+        fill(change)
+        approve_trust_services(change)
+        groups.add_group(change, "group", "A group")
+        groups.add_group_members(change, "group", [CLIENT])
+    with registry.reading() as session:
+        on_postgresql = load_registry_snapshot(session)
+        assert list_change_log(session, limit=1)[0].at == NOW
+    with opened_registry("sqlite://") as other:
+        with other.changing() as change:
+            fill(change)
+            approve_trust_services(change)
+            groups.add_group(change, "group", "A group")
+            groups.add_group_members(change, "group", [CLIENT])
+        with other.reading() as session:
+            assert load_registry_snapshot(session) == on_postgresql
+
+
+def test_a_member_and_all_of_it_can_be_deleted(registry: Registry) -> None:
+    with registry.changing() as change:
+        fill(change)
+    with registry.changing() as change:
+        servers.delete_member(change, OTHER)
+    with registry.reading() as session:
+        assert members.find_member(session, OTHER) is None
+        assert verify_change_log(session).entries > 10
+
+
+def test_nodes_that_write_at_the_same_time_follow_each_other(registry: Registry) -> None:
+    refused: list[Problem] = []
+
+    def work(name: str) -> None:
+        for code in ("GOV", name, f"{name}2"):
+            try:
+                with registry.changing(name) as change:
+                    members.add_member_class(change, code, "somebody was first")
+            except RegistryRefusal as error:
+                refused.append(error.problem)
+
+    threads = [threading.Thread(target=work, args=(f"T{n}",)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert refused == [Problem.MEMBER_CLASS_EXISTS] * 3
+    with registry.reading() as session:
+        assert verify_change_log(session).entries == 1 + 1 + 8
+
+
+def test_a_reader_sees_one_moment(registry: Registry) -> None:
+    with registry.reading() as session:
+        assert not members.list_member_classes(session)
+        with registry.changing() as change:
+            members.add_member_class(change, "GOV", "Government")
+        assert not members.list_member_classes(session)
+
+
+def test_a_reader_cannot_write(registry: Registry) -> None:
+    with registry.reading() as session, pytest.raises(DBAPIError, match="read-only"):
+        session.execute(text("DELETE FROM member_classes"))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE change_log SET actor = 'x'", "DELETE FROM change_log", "TRUNCATE change_log"],
+)
+def test_the_database_refuses_to_edit_the_log(registry: Registry, statement: str) -> None:
+    with pytest.raises(DBAPIError, match="append-only"), transaction(registry.engine) as session:
+        session.execute(text(statement))
+
+
+def test_two_nodes_of_a_cluster_announce_each_others_keys(
+    postgresql_server: PostgresqlServer,  # noqa: F811 - the fixture
+    tmp_path: Path,
+) -> None:
+    url = postgresql_server.create_database()
+    generated = []
+    nodes = []
+    for name in ("node_0", "node_1"):
+        home = tmp_path / name
+        settings = parse_settings(
+            f'[central]\nnode_name = "{name}"\n[database]\nurl = "{url}"\n'
+            "[distribution]\nhttps = false\n",
+            home=home,
+        )
+        node = open_node(home, clock=MovingClock(), settings=settings)
+        new = NewInstance(
+            instance="DEV",
+            address=f"{name.replace('_', '')}.example",
+            pin=PIN,
+            algorithm=KeyAlgorithm.EC,
+        )
+        nodes.append((node, initialize_node(node, new, "tester")))
+    with nodes[0][0].changing("tester") as change:
+        fill(change)
+    for node, token in nodes:
+        generated.append(node.generate(token))
+        with node.reading() as session:
+            sources = load_registry_snapshot(session, node.settings.central.node_name).sources
+        assert [source.address for source in sources] == ["node0.example", "node1.example"]
+        node.close()
+    first, second = (g.parts[f"V6/{g.stamp}/private-params.xml"] for g in generated)
+    assert b"https://node0.example:4001/" in first
+    assert b"https://node1.example:4001/" in second
