@@ -55,8 +55,15 @@ class Certificate:
             raise _malformed(f"certificate of {len(der)} bytes is larger than any real one")
         self._der = bytes(der)
         try:
-            parsed = x509.load_der_x509_certificate(self._der)
-            # Both libraries read lazily: touch every part now, so that nothing fails later.
+            with warnings.catch_warnings():
+                # Authorities do put long country names or odd serials into certificates.
+                warnings.simplefilter("ignore")
+                parsed = x509.load_der_x509_certificate(self._der)
+                # Both libraries read lazily: touch every part now, so that nothing fails later.
+                self._extensions = parsed.extensions
+                self._serial = parsed.serial_number
+                self._not_before = parsed.not_valid_before_utc.astimezone(UTC)
+                self._not_after = parsed.not_valid_after_utc.astimezone(UTC)
             loaded = asn1crypto.x509.Certificate.load(self._der)
             names = loaded["tbs_certificate"]
             self._subject, self._issuer = names["subject"], names["issuer"]
@@ -64,13 +71,6 @@ class Certificate:
             self._issuer_key = name_key(self._issuer)
             self._algorithm = loaded["signature_algorithm"]
             self._spki_sha1 = bytes(loaded.public_key.sha1)
-            with warnings.catch_warnings():
-                # Authorities do put long country names and the like into their certificates.
-                warnings.simplefilter("ignore")
-                self._extensions = parsed.extensions
-            self._serial = parsed.serial_number
-            self._not_before = parsed.not_valid_before_utc.astimezone(UTC)
-            self._not_after = parsed.not_valid_after_utc.astimezone(UTC)
         except UNREADABLE as error:
             raise _malformed(f"not a readable X.509 certificate: {error}") from error
         self._x509 = parsed

@@ -102,6 +102,9 @@ class OcspResponse:
     """The responder's name, if it gave its name."""
     responder_key_hash: bytes | None
     """SHA-1 of the responder's key, if it gave that."""
+    signature_algorithm: SignatureAlgorithm
+    embedded: tuple[bytes, ...]
+    """DER of certificates sent along, not yet parsed."""
 
     @classmethod
     def parse(cls, der: bytes) -> OcspResponse:
@@ -161,6 +164,8 @@ def _parsed(der: bytes) -> OcspResponse:
             raise _malformed("OCSP response holds no single response")
         if any(extension.critical for extension in _extensions(response)):
             raise _malformed("OCSP response has a critical extension")
+        basic = asn1crypto.ocsp.OCSPResponse.load(der).basic_ocsp_response
+        sent = list(basic["certs"] or ())[:MAX_EMBEDDED_CERTIFICATES]
         return OcspResponse(
             der=der,
             cert_id=_cert_id(single),
@@ -171,8 +176,10 @@ def _parsed(der: bytes) -> OcspResponse:
             revoked_at=(
                 None if single.revocation_time_utc is None else _utc(single.revocation_time_utc)
             ),
-            responder_name=_responder_name(der),
+            responder_name=_responder_name(basic),
             responder_key_hash=response.responder_key_hash,
+            signature_algorithm=_algorithm(basic),
+            embedded=tuple(bytes(item.dump()) for item in sent),
         )
     except UNREADABLE as error:
         raise _malformed(f"not a readable OCSP response: {error}") from error
@@ -185,8 +192,15 @@ def _extensions(response: ocsp.OCSPResponse) -> Iterator[Extension[ExtensionType
         yield from response.single_extensions
 
 
-def _responder_name(der: bytes) -> NameKey | None:
-    identifier = _basic_response(der)["tbs_response_data"]["responder_id"]
+def _algorithm(basic: asn1crypto.ocsp.BasicOCSPResponse) -> SignatureAlgorithm:
+    try:
+        return signature_algorithm(basic["signature_algorithm"])
+    except MalformedInput as error:
+        raise _malformed(f"OCSP response cannot be judged: {error}") from error
+
+
+def _responder_name(basic: asn1crypto.ocsp.BasicOCSPResponse) -> NameKey | None:
+    identifier = basic["tbs_response_data"]["responder_id"]
     return name_key(identifier.chosen) if identifier.name == "by_name" else None
 
 
@@ -279,7 +293,7 @@ def _responder(  # noqa: PLR0913, PLR0917 - the key of the memory
     failure: TrustError | None = None
     for candidate in _candidates(response, (*responders, issuer, *ca_certificates)):  # step 2
         try:
-            _check_signature(response.der, candidate, allow_legacy=allow_legacy)  # step 3
+            _check_signature(response, candidate, allow_legacy=allow_legacy)  # step 3
             _check_authority(  # step 4
                 candidate, issuer, responders, response.produced_at, allow_legacy=allow_legacy
             )
@@ -292,7 +306,7 @@ def _responder(  # noqa: PLR0913, PLR0917 - the key of the memory
 
 def _candidates(response: OcspResponse, known: Sequence[Certificate]) -> Iterator[Certificate]:
     """Certificates that fit the responder's identifier: known ones first, then those sent."""
-    for certificate in dict.fromkeys((*known, *_embedded(response.der))):
+    for certificate in dict.fromkeys((*known, *_embedded(response))):
         if response.responder_key_hash is not None:
             fits = certificate.spki_sha1 == response.responder_key_hash
         else:
@@ -301,44 +315,25 @@ def _candidates(response: OcspResponse, known: Sequence[Certificate]) -> Iterato
             yield certificate
 
 
-def _embedded(der: bytes) -> list[Certificate]:
-    certificates: list[Certificate] = []
-    try:
-        sent = [bytes(item.dump()) for item in _basic_response(der)["certs"] or ()]
-    except UNREADABLE:
-        return []  # what can't be read can't vouch for anything
-    for item in sent[:MAX_EMBEDDED_CERTIFICATES]:
+def _embedded(response: OcspResponse) -> Iterator[Certificate]:
+    for der in response.embedded:
         with suppress(MalformedInput):  # an unreadable extra must not hide a readable one
-            certificates.append(Certificate.from_der(item))
-    return certificates
+            yield Certificate.from_der(der)
 
 
-def _basic_response(der: bytes) -> asn1crypto.ocsp.BasicOCSPResponse:
-    return asn1crypto.ocsp.OCSPResponse.load(der).basic_ocsp_response
-
-
-def _check_signature(der: bytes, responder: Certificate, *, allow_legacy: bool) -> None:
-    response = ocsp.load_der_ocsp_response(der)
+def _check_signature(response: OcspResponse, responder: Certificate, *, allow_legacy: bool) -> None:
+    signed = ocsp.load_der_ocsp_response(response.der)
     try:
-        algorithm = _signature_algorithm(der)
         verify_signature(
             responder.public_key,
-            algorithm,
-            response.signature,
-            response.tbs_response_bytes,
+            response.signature_algorithm,
+            signed.signature,
+            signed.tbs_response_bytes,
             ecdsa_raw=False,
             allow_legacy=allow_legacy,
         )
     except (TrustError, MalformedInput) as error:
         raise _untrusted(f"OCSP response is not signed by {responder!r}: {error}") from error
-
-
-def _signature_algorithm(der: bytes) -> SignatureAlgorithm:
-    try:
-        identifier = _basic_response(der)["signature_algorithm"]
-    except UNREADABLE as error:
-        raise _malformed(f"OCSP response cannot be read: {error}") from error
-    return signature_algorithm(identifier)
 
 
 def _check_authority(

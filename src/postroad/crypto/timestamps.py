@@ -160,19 +160,15 @@ def with_certificate(token: bytes, certificate: Certificate) -> bytes:
     The signature isn't touched: certificates are outside of it. A token that holds the
     certificate already comes back unchanged.
     """
-    content_info = _Token.parse(token).content_info
-    try:
-        signed_data = content_info["content"]
-        present = list(signed_data["certificates"] or ())
-        if certificate.der in {item.dump() for item in present}:
-            return token
-        added = asn1crypto.cms.CertificateChoices(
-            name="certificate", value=asn1crypto.x509.Certificate.load(certificate.der)
-        )
-        signed_data["certificates"] = asn1crypto.cms.CertificateSet([added, *present])
-        return bytes(content_info.dump())
-    except UNREADABLE as error:
-        raise _malformed(f"certificates of time-stamp token cannot be read: {error}") from error
+    parsed = _Token.parse(token)
+    if certificate.der in parsed.certificates:
+        return token
+    certificates = [
+        asn1crypto.cms.CertificateChoices.load(der)
+        for der in (certificate.der, *parsed.certificates)
+    ]
+    parsed.content_info["content"]["certificates"] = asn1crypto.cms.CertificateSet(certificates)
+    return bytes(parsed.content_info.dump())
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +186,8 @@ class _Token:
     """A token taken apart (step 1); nothing in it is proven yet."""
 
     content_info: asn1crypto.cms.ContentInfo
+    certificates: tuple[bytes, ...]
+    """DER of the certificates sent along; they prove nothing."""
     content: bytes
     """The DER of the TSTInfo: what the message digest attribute covers."""
     info: _StampInfo
@@ -234,12 +232,14 @@ class _Token:
     ) -> _Token:
         digest = digest_by_oid(signer["digest_algorithm"]["algorithm"].dotted)
         attributes = signer["signed_attrs"]
+        certificates = content_info["content"]["certificates"] or ()
         values: dict[str, list[asn1crypto.core.Asn1Value]] = {}
         for attribute in attributes or ():
             values.setdefault(attribute["type"].native, []).extend(attribute["values"])
         named = values.get("signing_certificate_v2", values.get("signing_certificate", []))
         return cls(
             content_info=content_info,
+            certificates=tuple(bytes(item.dump()) for item in certificates),
             content=content,
             info=_stamp_info(content),
             signer=_signer_identifier(signer["sid"]),

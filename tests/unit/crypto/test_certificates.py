@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from postroad.crypto.algorithms import SignatureAlgorithm
 from postroad.crypto.certificates import MAX_CERTIFICATE_BYTES, Certificate
 from postroad.crypto.names import build_name
 from postroad.errors import FaultCode, MalformedInput
@@ -214,6 +215,25 @@ def test_key_of_another_kind_is_refused_when_it_is_asked_for() -> None:
     certificate = Certificate.from_der(der)
     with pytest.raises(MalformedInput, match="neither RSA nor EC"):
         _ = certificate.public_key
+
+
+def test_key_on_an_unknown_curve_is_refused_when_it_is_asked_for() -> None:
+    p256 = bytes.fromhex("06082a8648ce3d030107")
+    certificate = Certificate.from_der(SIGNER.der.replace(p256, p256[:-1] + b"\x03"))
+    with pytest.raises(MalformedInput, match="cannot be read"):
+        _ = certificate.public_key
+
+
+def test_tells_the_algorithm_its_issuer_signed_with() -> None:
+    assert SIGNER.signature_algorithm is SignatureAlgorithm.ECDSA_SHA256
+    assert LAB.ca_certificate.issuer_der == LAB.root.certificate.subject_der
+
+
+def test_key_identifier_is_found_behind_other_extensions() -> None:
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key)
+    found = made(usage("digital_signature"), identifier).subject_key_identifier
+    assert found == identifier.digest
 
 
 def test_names_critical_extensions_nobody_listed() -> None:

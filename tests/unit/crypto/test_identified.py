@@ -75,3 +75,9 @@ def test_refuses_pss_parameters_that_cannot_be_read() -> None:
     )
     with pytest.raises(MalformedInput):
         signature_algorithm(broken)
+
+
+def test_refuses_an_identifier_that_cannot_be_read() -> None:
+    broken = asn1crypto.algos.SignedDigestAlgorithm.load(b"\x30\x02\x02\x00")
+    with pytest.raises(MalformedInput, match="cannot be read"):
+        signature_algorithm(broken)

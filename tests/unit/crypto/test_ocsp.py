@@ -365,6 +365,25 @@ def test_unreadable_certificate_beside_does_not_hide_the_readable_one() -> None:
     assert judged(der).responder == LAB.ocsp_certificate
 
 
+def test_refuses_a_response_of_an_unknown_signature_algorithm() -> None:
+    ecdsa_with_sha256 = bytes.fromhex("06082a8648ce3d040302")
+    good = LAB.ocsp(SUBJECT, embedded=())
+    unknown = good.replace(ecdsa_with_sha256, ecdsa_with_sha256[:-1] + b"\x09")
+    with pytest.raises(MalformedInput, match="unknown signature algorithm") as caught:
+        OcspResponse.parse(unknown)
+    assert caught.value.code is FaultCode.INCORRECT_VALIDATION_INFO
+
+
+def test_no_request_can_be_made_about_a_serial_that_is_none() -> None:
+    serial = SUBJECT.serial.to_bytes(20, "big").lstrip(b"\0")
+    if serial[0] & 0x80:
+        serial = b"\0" + serial
+    zero = Certificate.from_der(SUBJECT.der.replace(serial, bytes([0x80] * len(serial)), 1))
+    with pytest.raises(MalformedInput, match="no OCSP request") as caught:
+        build_request(zero, LAB.ca_certificate)
+    assert caught.value.code is FaultCode.INCORRECT_CERTIFICATE
+
+
 def test_same_bytes_are_judged_anew_for_every_moment() -> None:
     der = LAB.ocsp(SUBJECT)
     assert judged(der).status is CertificateStatus.GOOD

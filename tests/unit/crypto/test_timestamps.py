@@ -321,6 +321,12 @@ def test_moment_is_given_in_utc() -> None:
     assert verify_token(LAB.timestamp(DATA, at=east), DATA, [TSA]).gen_time == NOW
 
 
+def test_moment_without_a_time_zone_is_refused() -> None:
+    token = TOKEN.replace(b"\x18\x0f20260301120000Z", b"\x18\x0f2026030112.0000")
+    assert token != TOKEN
+    assert "time zone" in refused(token, FaultCode.MALFORMED_SIGNATURE)
+
+
 # -- the stored form
 
 

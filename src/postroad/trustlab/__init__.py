@@ -1,0 +1,1 @@
+"""A certification authority, OCSP responder and time-stamping authority for tests and trials."""
