@@ -1,0 +1,165 @@
+"""How do other processes ask the signer: `SignerPort` and the token's administration.
+
+Every call goes over the signer's Unix socket; `UnavailablePeer` says that it isn't running,
+`ConfigurationError` what it refused (`token_not_active`, `key_not_found`, `pin_incorrect` …).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from postroad.adapters.ipc import IpcClient
+from postroad.adapters.signer_protocol import (
+    CertificateArgument,
+    CertificateRecord,
+    CertificateStatus,
+    ChangePinArgument,
+    GenerateArgument,
+    ImportArgument,
+    KeyAlgorithm,
+    KeyItemArgument,
+    KeyRecord,
+    KeyUsage,
+    LentKeyReply,
+    MadeRequest,
+    PinArgument,
+    RenameArgument,
+    RequestArgument,
+    SignArgument,
+    TokenInfo,
+)
+from postroad.ports import KeyCertificate, LentKey
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from postroad.crypto.algorithms import DigestAlgorithm
+
+T = TypeVar("T")
+
+SIGN_DEADLINE: Final = 10.0
+"""Seconds; a queue of signatures longer than this is a fault that the caller must hear about."""
+CHANGE_DEADLINE: Final = 60.0
+"""Seconds; generating an RSA key of 4096 bits takes some of them."""
+
+
+class SignerClient:
+    """The signer behind its socket; fulfils `SignerPort`. Connects on demand, and again."""
+
+    def __init__(self, socket: Path) -> None:
+        self._ipc = IpcClient(socket, what="signer")
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._ipc.close()
+
+    async def sign(self, key_id: str, digest_algorithm: DigestAlgorithm, digest: bytes) -> bytes:
+        """Sign a digest: PKCS#1 v1.5 for RSA, raw `r||s` of fixed length for EC."""
+        argument = SignArgument(key_id, digest_algorithm.label, digest)
+        return await self._ipc.call("sign", argument, bytes, deadline=SIGN_DEADLINE)
+
+    async def certificates(self) -> tuple[KeyCertificate, ...]:
+        """List the certificates of all keys in key order, with their state."""
+        info = await self.info()
+        return tuple(
+            KeyCertificate(
+                key_id=key.id,
+                usage=key.usage.value,
+                der=certificate.der,
+                member=certificate.member,
+                active=certificate.active,
+                status=certificate.status.value,
+                token_active=key.id in info.available_keys,
+            )
+            for key in info.token.keys
+            for certificate in key.certificates
+            if key.usage is not None
+        )
+
+    async def lend_authentication_key(self) -> LentKey:
+        """Return the active authentication key and its certificate."""
+        reply = await self._ipc.call("lend_authentication_key", None, LentKeyReply)
+        return LentKey(reply.private_key_pkcs8_pem, reply.certificate_der)
+
+    # --- administration --------------------------------------------------------------------------
+
+    async def info(self) -> TokenInfo:
+        """The token: its state, keys, requests and certificates."""
+        return await self._ipc.call("info", None, TokenInfo)
+
+    async def initialise(self, pin: str, *, enforce_policy: bool = False) -> None:
+        """Give a new token its PIN."""
+        await self._change("initialise", PinArgument(pin=pin, enforce_policy=enforce_policy))
+
+    async def login(self, pin: str) -> None:
+        """Log the token in; raises `pin_incorrect`, or `login_failed` while attempts must wait."""
+        await self._change("login", PinArgument(pin=pin))
+
+    async def logout(self) -> None:
+        """Make the signer forget the private keys."""
+        await self._change("logout", None)
+
+    async def change_pin(self, old: str, new: str, *, enforce_policy: bool = False) -> None:
+        """Replace the PIN; the token is logged out afterwards."""
+        argument = ChangePinArgument(old=old, new=new, enforce_policy=enforce_policy)
+        await self._change("change_pin", argument)
+
+    async def generate_key(
+        self,
+        label: str,
+        *,
+        algorithm: KeyAlgorithm = KeyAlgorithm.RSA_2048,
+        usage: KeyUsage | None = None,
+    ) -> KeyRecord:
+        """Generate a key pair."""
+        argument = GenerateArgument(label=label, algorithm=algorithm, usage=usage)
+        return await self._asked("generate_key", argument, KeyRecord)
+
+    async def delete_key(self, key_id: str) -> None:
+        """Delete a key with its requests and certificates."""
+        await self._change("delete_key", KeyItemArgument(key_id=key_id))
+
+    async def rename(self, name: str, *, key_id: str = "") -> None:
+        """Give a key, or the token, a friendly name."""
+        await self._change("rename", RenameArgument(name=name, key_id=key_id))
+
+    async def make_request(self, request: RequestArgument) -> MadeRequest:
+        """Make a certificate request (PKCS#10, DER)."""
+        return await self._asked("make_request", request, MadeRequest)
+
+    async def remake_request(self, key_id: str, request_id: str) -> MadeRequest:
+        """Make a remembered certificate request once more."""
+        argument = KeyItemArgument(key_id=key_id, item=request_id)
+        return await self._asked("remake_request", argument, MadeRequest)
+
+    async def delete_request(self, key_id: str, request_id: str) -> None:
+        """Forget a certificate request."""
+        await self._change("delete_request", KeyItemArgument(key_id=key_id, item=request_id))
+
+    async def import_certificate(
+        self, der: bytes, *, member: str | None, status: CertificateStatus | None = None
+    ) -> CertificateRecord:
+        """Import a certificate; it starts inactive."""
+        argument = ImportArgument(der=der, member=member, status=status)
+        return await self._asked("import_certificate", argument, CertificateRecord)
+
+    async def set_certificate(
+        self,
+        certificate_hash: str,
+        *,
+        active: bool | None = None,
+        status: CertificateStatus | None = None,
+    ) -> None:
+        """Change whether a certificate is used, and where it stands."""
+        argument = CertificateArgument(hash=certificate_hash, active=active, status=status)
+        await self._change("set_certificate", argument)
+
+    async def delete_certificate(self, certificate_hash: str) -> None:
+        """Delete a certificate; its key stays."""
+        await self._change("delete_certificate", CertificateArgument(hash=certificate_hash))
+
+    async def _change(self, method: str, argument: object) -> None:
+        await self._ipc.call(method, argument, object, deadline=CHANGE_DEADLINE)
+
+    async def _asked(self, method: str, argument: object, kind: type[T]) -> T:
+        return await self._ipc.call(method, argument, kind, deadline=CHANGE_DEADLINE)

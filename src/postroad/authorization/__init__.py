@@ -1,0 +1,1 @@
+"""Access rights: may this client call this service? Pure decisions, no storage and no network."""

@@ -1,0 +1,277 @@
+"""`postroad server`: make, run and ask a Security Server."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from postroad.cli import server_clients, server_keys
+from postroad.cli.server_context import (
+    PIN_VARIABLE,
+    home_option,
+    opened_conf,
+    pin_option,
+    read_file,
+    read_pin_file,
+    show,
+)
+from postroad.errors import ConfigurationError, FaultCode, PostroadError
+from postroad.securityserver.settings import Settings, load_settings, parse_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from postroad.identifiers import SecurityServerId
+
+_DESCRIPTOR_VARIABLE = "POSTROAD_TOKEN_PIN_DESCRIPTOR"
+
+_SETTINGS = """\
+# The Security Server's settings; `postroad server apply` declares clients and services.
+
+[server]
+identifier = "{identifier}"
+workers = {workers}
+
+[client_proxy]
+host = "{client_host}"
+http_port = {http_port}
+https_port = {https_port}
+
+[server_proxy]
+host = "{host}"
+port = {port}
+ocsp_host = "{host}"
+ocsp_port = {ocsp_port}
+"""
+
+
+@click.group("server")
+def command() -> None:
+    """Run and configure a Security Server."""
+
+
+@command.command("init")
+@click.option("--owner", required=True, help="INSTANCE/CLASS/CODE of the member that owns it.")
+@click.option("--code", required=True, help="Server code, unique among the owner's servers.")
+@click.option(
+    "--anchor",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Configuration anchor, as the Central Server's operator hands it out.",
+)
+@click.option("--host", default="0.0.0.0", show_default=True, help="Where peers call.")  # noqa: S104 - peers come from the open internet
+@click.option("--port", default=5500, show_default=True, help="Port for peers.")
+@click.option("--ocsp-port", default=5577, show_default=True, help="OCSP port for peers.")
+@click.option(
+    "--client-host", default="127.0.0.1", show_default=True, help="Where information systems call."
+)
+@click.option("--http-port", default=8080, show_default=True, help="0 serves no plain HTTP.")
+@click.option("--https-port", default=8443, show_default=True)
+@click.option("--workers", default=1, show_default=True, help="Proxy processes; one per core.")
+@home_option
+def init(home: Path, owner: str, code: str, anchor: Path, **ports: int | str) -> None:
+    """Make a Security Server's home: settings, anchor, database.
+
+    An existing server.toml is left as it is, and must name the same server.
+    """
+    from postroad.adapters.files import write_atomic  # noqa: PLC0415 - only to initialise
+    from postroad.globalconf.anchor import Anchor, fingerprint  # noqa: PLC0415
+    from postroad.securityserver.app import prepare_directories  # noqa: PLC0415
+
+    identifier = _server_id(owner, code)
+    data = read_file(anchor)
+    instance = Anchor.parse(data).instance
+    if instance != identifier.instance:
+        raise ConfigurationError(
+            f"the anchor is of the instance {instance!r}, the owner of {identifier.instance!r}"
+        )
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = home / "server.toml"
+    if not path.exists():
+        text = _SETTINGS.format(identifier=identifier.encoded(), **ports)
+        parse_settings(text, home=home)
+        write_atomic(path, text.encode("utf-8"), mode=0o600)
+    settings = load_settings(home)
+    if settings.server_id != identifier:
+        raise ConfigurationError(f"{path} is of the server {settings.server_id}")
+    write_atomic(settings.anchor_path, data, mode=0o600)
+    prepare_directories(settings)
+    with opened_conf(settings) as conf:
+        conf.initialise(identifier)
+    click.echo(f"server {identifier} is ready in {home}")
+    click.echo(f"anchor of {instance}: {fingerprint(data)}")
+    click.echo("next: postroad server run, then in another shell: token init, key generate, csr")
+
+
+def _server_id(owner: str, code: str) -> SecurityServerId:
+    from postroad.identifiers import MemberId, SecurityServerId  # noqa: PLC0415
+
+    member = MemberId.parse(owner)
+    return SecurityServerId(member.instance, member.member_class, member.member_code, code)
+
+
+@command.command("run")
+@pin_option
+@home_option
+def run(home: Path, pin_file: Path | None) -> None:
+    """Run the server until told to stop.
+
+    With a PIN (--pin-file, or POSTROAD_TOKEN_PIN) the signer logs the token in at every start.
+    """
+    descriptor = None if pin_file is not None else _hidden_pin()
+    from postroad.securityserver import app  # noqa: PLC0415 - after the PIN has left this process
+
+    settings = load_settings(home)
+    signer = app.SignerProcess(
+        run=_signer(settings, pin_file, descriptor),
+        module="postroad.signer.service",
+        secret_descriptor=descriptor,
+    )
+    sys.exit(app.run(settings, signer))
+
+
+def _hidden_pin() -> int | None:
+    """Move a PIN from the environment into a memory file, and start over without it.
+
+    All processes of the server descend from this one and would inherit its environment; after
+    the restart only the signer reads the file, and the others close it.
+    """
+    known = os.environ.pop(_DESCRIPTOR_VARIABLE, None)
+    if known is not None:
+        descriptor = os.dup(int(known))  # a copy is not inherited by programs we start
+        os.close(int(known))
+        return descriptor
+    pin = os.environ.pop(PIN_VARIABLE, None)
+    if pin:
+        _start_over(pin)
+    return None
+
+
+def _start_over(pin: str) -> NoReturn:
+    descriptor = os.memfd_create("token-pin", 0)
+    os.write(descriptor, pin.encode("utf-8"))
+    os.environ[_DESCRIPTOR_VARIABLE] = str(descriptor)
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - ourselves
+
+
+def _signer(
+    settings: Settings, pin_file: Path | None, descriptor: int | None
+) -> Callable[[], None]:
+    def run_signer() -> None:
+        from postroad.adapters.logs import configure_logging, logger  # noqa: PLC0415
+        from postroad.signer import service  # noqa: PLC0415 - in the signer's process only
+
+        configure_logging(process="signer", style=settings.server.log_format)
+        paths = service.SignerPaths(
+            settings.signer_path, settings.signer_socket, settings.ocsp_path
+        )
+        pin: str | None = None
+        try:
+            if pin_file is not None:
+                pin = read_pin_file(pin_file)
+            elif descriptor is not None:
+                pin = os.pread(descriptor, 4096, 0).decode("utf-8")
+        except PostroadError as error:
+            logger("signer").warning("no automatic login", why=error.message)
+        service.run(paths, pin=pin)
+
+    return run_signer
+
+
+@command.command("status")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@home_option
+def status(home: Path, as_json: bool) -> None:  # noqa: FBT001 - click's flag
+    """Show the processes and the last runs of the background jobs."""
+    settings = load_settings(home)
+    overall = _load_json(settings.run_path / "status.json")
+    if not overall:
+        raise ConfigurationError("the server has never run here")
+    if not _is_alive(overall.get("pid")):
+        overall["state"] = "stopped"
+    jobs = [_load_json(path) for path in sorted(settings.run_path.glob("status-*.json"))]
+    if as_json:
+        click.echo(json.dumps({**overall, "jobs": jobs}, indent=2))
+        return
+    click.echo(f"{settings.server_id}: {overall['state']}")
+    children = overall.get("children")
+    if isinstance(children, list):
+        show(
+            ("process", "state", "pid", "restarts", "last end"),
+            [tuple(child[name] for name in _CHILD_FIELDS) for child in children],
+        )
+    show(
+        ("job", "state", "at", "error"),
+        [(job["job"], job["state"], job["at"], job.get("error")) for job in jobs if job],
+    )
+
+
+_CHILD_FIELDS = ("name", "state", "pid", "restarts", "last_end")
+
+
+def _load_json(path: Path) -> dict[str, object]:
+    try:
+        loaded = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return loaded if isinstance(loaded, dict) else {}
+
+
+def _is_alive(pid: object) -> bool:
+    if not isinstance(pid, int):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@command.command("export")
+@click.argument("query_id")
+@click.option("--out", type=click.Path(path_type=Path), default=Path(), help="Directory.")
+@home_option
+def export(query_id: str, out: Path, home: Path) -> None:
+    """Write the signed containers of an exchange, named by its query id, from the message log."""
+    from postroad.securityserver.messagelog import export as exporting  # noqa: PLC0415
+
+    written = exporting.export_containers(load_settings(home).messagelog_url, query_id, out)
+    if not written:
+        raise ConfigurationError(
+            f"the message log holds no message of the id {query_id!r}", code=FaultCode.NOT_FOUND
+        )
+    for path in written:
+        click.echo(str(path))
+
+
+@command.command("follow-registrations", hidden=True)
+@home_option
+def follow_registrations(home: Path) -> None:
+    """Bring the clients' statuses to what the global configuration says; run by the server."""
+    from postroad.securityserver.globalconf_files import load_globalconf  # noqa: PLC0415
+    from postroad.securityserver.serverconf import clients  # noqa: PLC0415
+
+    settings = load_settings(home)
+    globalconf = load_globalconf(settings)
+    with opened_conf(settings) as conf, conf.change() as session:
+        changed = clients.follow_registrations(
+            session, lambda client: globalconf.is_registered(client, settings.server_id)
+        )
+    for client, new_status in changed:
+        click.echo(f"{client}: {new_status}")
+
+
+for group in (server_keys.token, server_keys.key, server_keys.cert):
+    command.add_command(group)
+command.add_command(server_keys.csr)
+for subcommand in (server_clients.apply, server_clients.diff):
+    command.add_command(subcommand)
+for listing in (server_clients.client, server_clients.service):
+    command.add_command(listing)

@@ -1,0 +1,194 @@
+"""Which processes make a Security Server, and how do they come to be?
+
+    supervisor ─┬─ signer       the only one with private keys
+                ├─ logwriter    the only one that writes the message log
+                ├─ background   configuration, OCSP, time-stamps
+                └─ worker 0…N   both proxies; they share the ports
+
+The supervisor imports what its children need and forks them (see `adapters.supervision`). Work at
+the start that needs the database library is done in a process that ends at once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from postroad.adapters import kernel
+from postroad.adapters.logs import configure_logging, logger
+from postroad.adapters.supervision import (
+    Child,
+    Supervisor,
+    accepts_connections,
+    listens_on_port,
+    run_once,
+)
+from postroad.errors import ConfigurationError
+from postroad.securityserver.serverconf.freshness import is_published
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from postroad.securityserver.settings import Settings
+
+_PRELOADED: Final = (
+    "postroad.securityserver.worker",
+    "postroad.securityserver.background",
+    "postroad.securityserver.messagelog.writer",
+)
+_DRAIN: Final = 40.0
+"""Seconds for a worker to finish running exchanges; it gives up by itself before that."""
+_WORKERS, _BACKGROUND, _SERVICES = range(3)
+"""The order of stopping: who calls is stopped before who is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignerProcess:
+    """The signer as the supervisor starts it; another package knows how."""
+
+    run: Callable[[], None]
+    module: str
+    """Imported before the fork."""
+    secret_descriptor: int | None = None
+    """A file descriptor with the PIN, which no other process may keep open."""
+
+
+def run(settings: Settings, signer: SignerProcess) -> int:
+    """Run a Security Server until SIGTERM or SIGINT; the exit code.
+
+    Raises `ConfigurationError` when another one runs in the same home directory, or the server
+    configuration can't be opened.
+    """
+    configure_logging(process="supervisor", style=settings.server.log_format)
+    if signer.secret_descriptor is not None:
+        kernel.forbid_memory_dumps()
+    prepare_directories(settings)
+    lock = _lock(settings.run_path / "server.lock")
+    try:
+        _prepare_serverconf(settings, signer)
+        for module in (*_PRELOADED, signer.module):
+            importlib.import_module(module)
+        log = logger("supervisor")
+        supervisor = Supervisor(
+            children=children(settings, signer),
+            status_path=settings.run_path / "status.json",
+            report=lambda event, facts: log.info(event, **facts),
+        )
+        return supervisor.run()
+    finally:
+        os.close(lock)
+
+
+def _prepare_serverconf(settings: Settings, signer: SignerProcess) -> None:
+    database = settings.serverconf_url.removeprefix("sqlite:///")
+    if is_published(Path(database), settings.snapshot_path, settings.server_id):
+        return
+    prepare = partial(_without_secrets, signer, partial(_publish, settings))
+    if run_once(prepare, "prepare") != 0:
+        raise ConfigurationError("the server configuration can't be opened (see above)")
+
+
+def prepare_directories(settings: Settings) -> None:
+    """Make the directories that the processes share."""
+    for path in (
+        settings.run_path,
+        settings.ocsp_path,
+        settings.spool_path,
+        settings.home_path / "db",
+    ):
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(f"{path} can't be made: {error.strerror}") from error
+
+
+def children(settings: Settings, signer: SignerProcess) -> Sequence[Child]:
+    """All processes of a server, in the order of starting."""
+    guarded = partial(_without_secrets, signer)
+    return (
+        Child(
+            "signer",
+            signer.run,
+            stop_order=_SERVICES,
+            is_ready=partial(accepts_connections, settings.signer_socket),
+        ),
+        Child(
+            "logwriter",
+            partial(guarded, partial(_write_log, settings)),
+            stop_order=_SERVICES,
+            is_ready=partial(accepts_connections, settings.logwriter_socket),
+        ),
+        Child(
+            "background",
+            partial(guarded, partial(_run_background, settings)),
+            stop_order=_BACKGROUND,
+        ),
+        *(
+            Child(
+                f"worker-{index}",
+                partial(guarded, partial(_work, settings, index)),
+                stop_order=_WORKERS,
+                is_ready=partial(_listens, settings),
+                stop_timeout=_DRAIN,
+            )
+            for index in range(settings.server.workers)
+        ),
+    )
+
+
+def _listens(settings: Settings) -> bool:
+    """Whether a worker is there; the port for peers opens only when a key for it is active."""
+    ports = (
+        (settings.server_proxy.ocsp_host, settings.server_proxy.ocsp_port),
+        (settings.client_proxy.host, settings.client_proxy.http_port),
+    )
+    return all(listens_on_port(host, port) for host, port in ports if port)
+
+
+def _without_secrets(signer: SignerProcess, target: Callable[[], None]) -> None:
+    """What every process but the signer does first: give up what is the signer's alone."""
+    if signer.secret_descriptor is not None:
+        os.close(signer.secret_descriptor)
+        kernel.allow_memory_dumps()
+    target()
+
+
+def _publish(settings: Settings) -> None:
+    from postroad.securityserver.serverconf.repository import ServerConf  # noqa: PLC0415
+
+    conf = ServerConf.open(settings.serverconf_url, settings.snapshot_path)
+    conf.initialise(settings.server_id)
+    conf.close()
+
+
+def _write_log(settings: Settings) -> None:
+    from postroad.securityserver.messagelog import writer  # noqa: PLC0415
+
+    writer.run(settings)
+
+
+def _run_background(settings: Settings) -> None:
+    from postroad.securityserver import background  # noqa: PLC0415
+
+    background.run(settings)
+
+
+def _work(settings: Settings, index: int) -> None:
+    from postroad.securityserver import worker  # noqa: PLC0415
+
+    worker.run_worker(settings, index)
+
+
+def _lock(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ConfigurationError("a server runs in this home directory already") from None
+    return descriptor

@@ -1,0 +1,1 @@
+"""The server configuration: clients, services, endpoints, access rights, local groups."""

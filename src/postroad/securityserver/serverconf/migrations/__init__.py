@@ -1,0 +1,1 @@
+"""Schema changes of the server configuration, run by Alembic at every start."""

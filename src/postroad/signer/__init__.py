@@ -1,0 +1,1 @@
+"""The signer: its own process, the only one that stores private keys."""

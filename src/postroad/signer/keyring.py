@@ -1,0 +1,341 @@
+"""Which keys are there, and which of them can be used now?
+
+The keyring is the token's memory: the records of `token.json`, written before any change is
+answered, and the private keys while the token is logged in. Blocking and single-threaded: the
+service calls it from its own threads, one change at a time; `sign` alone may run beside others.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from postroad.adapters.files import write_atomic
+from postroad.adapters.signer_protocol import (
+    CertificateRecord,
+    CertificateStatus,
+    KeyAlgorithm,
+    KeyRecord,
+    KeyUsage,
+    LentKeyReply,
+    MadeRequest,
+    RequestArgument,
+    RequestRecord,
+    TokenInfo,
+    TokenRecord,
+    TokenStatus,
+)
+from postroad.adapters.tokens import MAX_KEYS, SCRYPT_N, SoftwareToken, TokenSecret, new_key_id
+from postroad.crypto.algorithms import DigestAlgorithm, SignatureAlgorithm, sign_digest
+from postroad.crypto.certificates import Certificate
+from postroad.errors import ConfigurationError, FaultCode
+from postroad.signer import tokens
+from postroad.signer.requests import build_request
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from postroad.crypto.algorithms import PrivateKey
+
+_RSA_BITS: Final = {
+    KeyAlgorithm.RSA_2048: 2048,
+    KeyAlgorithm.RSA_3072: 3072,
+    KeyAlgorithm.RSA_4096: 4096,
+}
+_CURVES: Final[dict[KeyAlgorithm, ec.EllipticCurve]] = {
+    KeyAlgorithm.EC_P256: ec.SECP256R1(),
+    KeyAlgorithm.EC_P384: ec.SECP384R1(),
+    KeyAlgorithm.EC_P521: ec.SECP521R1(),
+}
+MAX_RECORD_BYTES: Final = 64 * 1024 * 1024
+
+
+class Keyring:
+    """One software token in use. `ocsp_directory` only helps to choose among certificates."""
+
+    def __init__(self, directory: Path, ocsp_directory: Path, *, scrypt_n: int = SCRYPT_N) -> None:
+        self._files = SoftwareToken(directory, scrypt_n=scrypt_n)
+        self._record_path = directory / "token.json"
+        self._ocsp_directory = ocsp_directory
+        self._record = self._load_record()
+        self._secret: TokenSecret | None = None
+        self._private: dict[str, PrivateKey] = {}
+        self.pin_was_wrong = False
+
+    @property
+    def record(self) -> TokenRecord:
+        """The keys, requests and certificates."""
+        return self._record
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the token is logged in."""
+        return self._secret is not None
+
+    @property
+    def is_initialised(self) -> bool:
+        """Whether the token has a PIN."""
+        return self._files.is_initialised
+
+    def info(self) -> TokenInfo:
+        """The token and its state."""
+        status = TokenStatus.OK
+        if not self.is_initialised:
+            status = TokenStatus.NOT_INITIALIZED
+        elif self.pin_was_wrong:
+            status = TokenStatus.USER_PIN_INCORRECT
+        return TokenInfo(
+            token=self._record,
+            active=self.is_active,
+            status=status,
+            available_keys=frozenset(self._private),
+        )
+
+    # --- PIN -------------------------------------------------------------------------------------
+
+    def initialise(self, pin: str) -> None:
+        """Give the token its PIN; it stays logged out."""
+        self._files.initialise(pin)
+
+    def login(self, pin: str) -> None:
+        """Open every key that the PIN opens; a key file without a record is adopted.
+
+        A crash between writing a key's file and its record must not lose the key, and a file that
+        was put in another key's place must not sign: each key is compared with its record.
+        """
+        try:
+            secret = self._files.unlock(pin)
+        except ConfigurationError as error:
+            self.pin_was_wrong = error.code is FaultCode.PIN_INCORRECT
+            raise
+        self.pin_was_wrong = False
+        private: dict[str, PrivateKey] = {}
+        known = {key.id: key for key in self._record.keys}
+        adopted = self._record
+        for key_id in sorted(self._files.key_ids())[:MAX_KEYS]:
+            try:
+                key = self._files.load_key(secret, key_id)
+            except ConfigurationError:
+                continue  # shown as not available
+            public = tokens.public_key_der(key.public_key())
+            if key_id not in known:
+                adopted = tokens.with_key(adopted, _key_record(key_id, key, label=key_id))
+            elif known[key_id].public_key != public:
+                continue
+            private[key_id] = key
+        if adopted is not self._record:
+            self._store(adopted)
+        self._secret, self._private = secret, private
+
+    def logout(self) -> None:
+        """Forget the private keys and what opens them."""
+        self._secret, self._private = None, {}
+
+    def change_pin(self, old: str, new: str) -> None:
+        """Replace the PIN; the token is logged out afterwards."""
+        self._files.change_pin(old, new)
+        self.logout()
+
+    # --- keys ------------------------------------------------------------------------------------
+
+    def generate(self, label: str, algorithm: KeyAlgorithm, usage: KeyUsage | None) -> KeyRecord:
+        """Generate a key pair; its file is durable before its record is."""
+        secret = self._require_login()
+        key = _generate(algorithm)
+        key_id = new_key_id()
+        record = _key_record(key_id, key, label=label, usage=usage)
+        self._files.store_key(secret, key_id, key)
+        self._store(tokens.with_key(self._record, record))
+        self._private[key_id] = key
+        return record
+
+    def delete_key(self, key_id: str) -> None:
+        """Delete a key with everything that belongs to it."""
+        changed = tokens.without_key(self._record, key_id)
+        self._private.pop(key_id, None)
+        # The file goes first: a record without a file is a key that can't sign, whereas a file
+        # without a record would be adopted at the next login.
+        self._files.delete_key(key_id)
+        self._store(changed)
+
+    def rename(self, key_id: str, name: str) -> None:
+        """Give a key, or the token, a friendly name."""
+        self._store(tokens.renamed(self._record, key_id, name))
+
+    def sign(self, key_id: str, digest_algorithm: str, digest: bytes) -> bytes:
+        """Sign a digest: PKCS#1 v1.5 for RSA, raw `r||s` for EC."""
+        key = self._private_key(key_id)
+        algorithm = SignatureAlgorithm.for_key(
+            key.public_key(), DigestAlgorithm.by_name(digest_algorithm)
+        )
+        return sign_digest(key, algorithm, digest, ecdsa_raw=True)
+
+    def signs_fast(self, key_id: str) -> bool:
+        """Whether a signature takes less time than handing it to another thread would."""
+        key = self._private.get(key_id)
+        return isinstance(key, ec.EllipticCurvePrivateKey) and key.key_size <= 256
+
+    # --- certificates ----------------------------------------------------------------------------
+
+    def make_request(self, argument: RequestArgument) -> MadeRequest:
+        """Make a certificate request and remember it."""
+        key = self._private_key(argument.key_id)
+        request = RequestRecord(
+            id=new_key_id(),
+            subject=argument.subject,
+            member=argument.member,
+            subject_alt_name=argument.subject_alt_name,
+            profile=argument.profile,
+        )
+        changed = tokens.with_request(self._record, argument.key_id, argument.usage, request)
+        der = build_request(
+            key, argument.usage, request.subject, subject_alt_name=request.subject_alt_name
+        )
+        self._store(changed)
+        return MadeRequest(id=request.id, der=der)
+
+    def remake_request(self, key_id: str, request_id: str) -> MadeRequest:
+        """Make a remembered request once more, with the same subject."""
+        request = tokens.find_request(self._record, key_id, request_id)
+        usage = tokens.find_key(self._record, key_id).usage
+        key = self._private_key(key_id)
+        if usage is None:
+            raise ConfigurationError("the key has no usage", code=FaultCode.CSR_FAILED)
+        der = build_request(key, usage, request.subject, subject_alt_name=request.subject_alt_name)
+        return MadeRequest(id=request.id, der=der)
+
+    def delete_request(self, key_id: str, request_id: str) -> None:
+        """Forget a certificate request."""
+        self._store(tokens.without_request(self._record, key_id, request_id))
+
+    def import_certificate(
+        self, der: bytes, *, member: str | None, status: CertificateStatus | None
+    ) -> CertificateRecord:
+        """Import a certificate for one of the keys; it starts inactive."""
+        imported = tokens.with_certificate(self._record, der, member=member, status=status)
+        self._store(imported.token)
+        return imported.certificate
+
+    def set_certificate(
+        self, certificate_hash: str, *, active: bool | None, status: CertificateStatus | None
+    ) -> None:
+        """Change whether a certificate is used, and where it stands."""
+        self._store(
+            tokens.with_certificate_state(
+                self._record, certificate_hash, active=active, status=status
+            )
+        )
+
+    def delete_certificate(self, certificate_hash: str) -> None:
+        """Delete a certificate; its key stays."""
+        self._store(tokens.without_certificate(self._record, certificate_hash))
+
+    def lend_authentication_key(self, at: datetime) -> LentKeyReply:
+        """The authentication key for TLS, with its certificate; signing keys are never lent.
+
+        Of several usable certificates the choice falls on one that is registered, then on one with
+        an OCSP response, then on the newest.
+        """
+        self._require_login()
+        usable: list[tuple[bool, bool, datetime, str, Certificate]] = []
+        for key in self._record.keys:
+            if key.usage is not KeyUsage.AUTHENTICATION or key.id not in self._private:
+                continue
+            for record in key.certificates:
+                certificate = Certificate.from_der(record.der)
+                if record.active and certificate.is_valid_at(at):
+                    registered = record.status is CertificateStatus.REGISTERED
+                    has_ocsp = self._has_ocsp_response(certificate)
+                    rank = (registered, has_ocsp, certificate.not_before)
+                    usable.append((*rank, key.id, certificate))
+        if not usable:
+            raise ConfigurationError(
+                "there is no active authentication certificate that is valid now",
+                code=FaultCode.CERT_NOT_FOUND,
+            )
+        *_rank, key_id, certificate = max(usable, key=lambda entry: entry[:3])
+        pem = self._private[key_id].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return LentKeyReply(private_key_pkcs8_pem=pem, certificate_der=certificate.der)
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _has_ocsp_response(self, certificate: Certificate) -> bool:
+        return (self._ocsp_directory / f"{certificate.sha1.hex()}.ocsp").exists()
+
+    def _require_login(self) -> TokenSecret:
+        if not self.is_initialised:
+            raise ConfigurationError(
+                "the token has no PIN yet: run `postroad server token init`",
+                code=FaultCode.TOKEN_NOT_INITIALIZED,
+            )
+        if self._secret is None:
+            raise ConfigurationError(
+                "the token is logged out: run `postroad server token login`",
+                code=FaultCode.TOKEN_NOT_ACTIVE,
+            )
+        return self._secret
+
+    def _private_key(self, key_id: str) -> PrivateKey:
+        key = self._private.get(key_id)
+        if key is not None:
+            return key
+        self._require_login()
+        tokens.find_key(self._record, key_id)
+        raise ConfigurationError("the key's file can't be opened", code=FaultCode.KEY_NOT_FOUND)
+
+    def _load_record(self) -> TokenRecord:
+        try:
+            with self._record_path.open("rb") as file:
+                data = file.read(MAX_RECORD_BYTES + 1)
+        except FileNotFoundError:
+            return TokenRecord()
+        except OSError as error:
+            raise ConfigurationError(
+                f"{self._record_path} can't be read: {error.strerror}",
+                code=FaultCode.TOKEN_NOT_AVAILABLE,
+            ) from error
+        try:
+            return msgspec.json.decode(data, type=TokenRecord)
+        except msgspec.DecodeError as error:
+            raise ConfigurationError(
+                f"{self._record_path} is damaged: {error}", code=FaultCode.TOKEN_NOT_AVAILABLE
+            ) from error
+
+    def _store(self, record: TokenRecord) -> None:
+        data = msgspec.json.format(msgspec.json.encode(record), indent=2)
+        try:
+            self._record_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_atomic(self._record_path, data, mode=0o600)
+        except OSError as error:
+            raise ConfigurationError(
+                f"{self._record_path} can't be written: {error.strerror}",
+                code=FaultCode.TOKEN_NOT_AVAILABLE,
+            ) from error
+        self._record = record
+
+
+def _generate(algorithm: KeyAlgorithm) -> PrivateKey:
+    bits = _RSA_BITS.get(algorithm)
+    if bits is not None:
+        return rsa.generate_private_key(public_exponent=65537, key_size=bits)
+    return ec.generate_private_key(_CURVES[algorithm])
+
+
+def _key_record(
+    key_id: str, key: PrivateKey, *, label: str, usage: KeyUsage | None = None
+) -> KeyRecord:
+    public = key.public_key()
+    kind = "RSA" if isinstance(key, rsa.RSAPrivateKey) else "EC-P"
+    algorithm = f"{kind}-{key.key_size}" if kind == "RSA" else f"{kind}{key.key_size}"
+    return KeyRecord(
+        id=key_id,
+        label=label,
+        friendly_name=label,
+        algorithm=algorithm,
+        public_key=tokens.public_key_der(public),
+        usage=usage,
+    )
