@@ -27,7 +27,7 @@ def fault_codes() -> str:
         "Made from the code by `make docs`. A fault on the wire is `PREFIX.CODE`, for instance\n"
         "`server.serverproxy.access_denied`; up to 7.7 of the reference it was spelled\n"
         "`Server.ServerProxy.AccessDenied`. Postroad writes either (`fault_spelling` in\n"
-        "`server.toml`) and reads both. `postroad explain CODE` says the same on the command line.\n\n"
+        "`server.toml`) and reads both; `postroad explain CODE` says the same in a terminal.\n\n"
         "| prefix | who reports |\n|---|---|\n"
         "| `client` | the caller's request is at fault |\n"
         "| `server.clientproxy` | the client's Security Server |\n"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from postroad.crypto.algorithms import DigestAlgorithm
-    from postroad.securityserver.messagelog.records import MessageRecord
+    from postroad.evidence.log_record import MessageRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,12 +37,17 @@ def test_the_trademark_is_used_in_text_only() -> None:
     assert re.search(r"X-Road® compatible", (ROOT / "README.md").read_text())
 
 
-def test_broad_excepts_are_few_and_have_a_reason() -> None:
-    found = []
+def test_broad_excepts_raise_again_or_have_a_reason() -> None:
+    kept = []
     for path in (ROOT / "src").rglob("*.py"):
-        for number, line in enumerate(path.read_text().splitlines(), 1):
-            if re.search(r"except (Base)?Exception\b", line):
-                found.append((path.name, number, line))
-    for name, number, line in found:
-        assert re.search(r"# noqa: BLE001 - \w+", line), f"{name}:{number} has no reason"
-    assert len(found) <= 16, found
+        lines = path.read_text().splitlines()
+        for number, line in enumerate(lines):
+            if not re.search(r"except (Base)?Exception\b", line):
+                continue
+            if "BaseException" in line and any(
+                re.fullmatch(r"\s+raise", after) for after in lines[number + 1 : number + 8]
+            ):
+                continue  # it tidies up and raises the same error again
+            kept.append(f"{path.name}:{number + 1}")
+            assert re.search(r"# noqa: BLE001 - \w+", line), f"{kept[-1]} has no reason"
+    assert len(kept) <= 12, kept

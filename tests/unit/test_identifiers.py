@@ -55,7 +55,9 @@ def test_rejects_segments_outside_the_grammar(segment: str) -> None:
         percent_decode_segment(segment)
 
 
-@pytest.mark.parametrize("text", ["", "EE", "EE/GOV", "EE/GOV/1/a/b", "EE//1", "EE/%20/1", "/EE/GOV"])
+@pytest.mark.parametrize(
+    "text", ["", "EE", "EE/GOV", "EE/GOV/1/a/b", "EE//1", "EE/%20/1", "/EE/GOV"]
+)
 def test_rejects_client_identifiers_of_another_shape(text: str) -> None:
     with pytest.raises(MalformedInput):
         parse_client_id(text)

@@ -70,6 +70,8 @@ class DigestAlgorithm(Enum):
     SHA384 = "SHA-384"
     SHA512 = "SHA-512"
 
+    __hash__ = object.__hash__  # members are unique; Enum's own is a function written in Python
+
     @property
     def label(self) -> str:
         """The name used in headers: ``SHA-512``."""
@@ -96,9 +98,7 @@ class DigestAlgorithm(Enum):
 
     def digest(self, data: bytes) -> bytes:
         """Digest of ``data`` at once."""
-        running = _DIGEST_STARTS[self]()
-        running.update(data)
-        return running.digest()
+        return _DIGEST_STARTS[self](data).digest()
 
     @classmethod
     def by_uri(cls, uri: str) -> DigestAlgorithm:
@@ -121,8 +121,8 @@ class DigestAlgorithm(Enum):
         return algorithm
 
 
-def _started(name: str) -> Callable[[], RunningDigest]:
-    return lambda: hashlib.new(name, usedforsecurity=False)
+def _started(name: str) -> Callable[..., RunningDigest]:
+    return lambda data=b"": hashlib.new(name, data, usedforsecurity=False)
 
 
 _DIGEST_URIS: Final = {
@@ -141,7 +141,7 @@ _DIGEST_HASHES: Final[dict[DigestAlgorithm, hashes.HashAlgorithm]] = {
     DigestAlgorithm.SHA384: hashes.SHA384(),
     DigestAlgorithm.SHA512: hashes.SHA512(),
 }
-_DIGEST_STARTS: Final = {
+_DIGEST_STARTS: Final[dict[DigestAlgorithm, Callable[..., RunningDigest]]] = {
     DigestAlgorithm.SHA1: _started("sha1"),
     DigestAlgorithm.SHA224: hashlib.sha224,
     DigestAlgorithm.SHA256: hashlib.sha256,

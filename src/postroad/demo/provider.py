@@ -37,7 +37,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, {"error": f"there is nothing at {path}"})
 
     def do_POST(self) -> None:
-        """Answer ``/applications`` (JSON in, JSON out) and ``/documents`` (any bytes, digest out)."""
+        """Answer ``/applications`` and ``/documents`` (any bytes; says their digest)."""
         digest, size, head = self._read_body()
         if self.path.startswith("/documents"):
             self._answer(201, {"bytes": size, "sha512": digest})
@@ -59,6 +59,8 @@ class _Handler(BaseHTTPRequestHandler):
         return digest.hexdigest(), size, head
 
     def _answer(self, status: int, value: object) -> None:
+        if isinstance(self.server, _Counting):
+            self.server.count()
         body = json.dumps(value, ensure_ascii=False).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json; charset=utf-8")
@@ -67,13 +69,31 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
+class _Counting(ThreadingHTTPServer):
+    """A server that counts what it answers."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        super().__init__(address, _Handler)
+        self.requests = 0
+        self._lock = threading.Lock()
+
+    def count(self) -> None:
+        with self._lock:
+            self.requests += 1
+
+
 class Provider:
     """The service, running in a thread of the demo's process."""
 
     def __init__(self, host: str, port: int) -> None:
-        self._server = ThreadingHTTPServer((host, port), _Handler)
+        self._server = _Counting((host, port))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    @property
+    def requests(self) -> int:
+        """How many requests reached the service."""
+        return self._server.requests
 
     def start(self) -> None:
         """Answer from now on."""

@@ -151,7 +151,7 @@ class RestRequest:
                 "the request has no X-Road-Client header",
                 code=FaultCode.INVALID_CLIENT_IDENTIFIER,
             )
-        return parse_client_id(value)
+        return _client_of(value)
 
     @property
     def query_id(self) -> str:
@@ -169,7 +169,7 @@ class RestRequest:
     def target_server(self) -> SecurityServerId | None:
         """The security server the consumer asks for, or None."""
         value = last_value(self.headers, "x-road-security-server")
-        return None if value is None else SecurityServerId.parse(value)
+        return None if value is None else _server_of(value)
 
     @property
     def user_id(self) -> str | None:
@@ -240,13 +240,13 @@ class RestResponse:
     def client(self) -> ClientId | None:
         """The service client that is answered."""
         value = last_value(self.headers, "x-road-client")
-        return None if value is None else parse_client_id(value)
+        return None if value is None else _client_of(value)
 
     @property
     def service(self) -> ServiceId | None:
         """The service that answers; the last header counts, the provider's server wrote it."""
         value = last_value(self.headers, "x-road-service")
-        return None if value is None else ServiceId.parse(value)
+        return None if value is None else _service_of(value)
 
     @property
     def request_id(self) -> str | None:
@@ -314,6 +314,12 @@ def check_correlation(
     wanted = base64.b64encode(expected_request_hash)
     if not hmac.compare_digest(sent.encode("utf-8", "replace"), wanted):
         raise _inconsistent("the response answers another request: the request hash differs")
+
+
+# The same few identifiers come in every message; what can't be parsed isn't remembered.
+_client_of = lru_cache(maxsize=1024)(parse_client_id)
+_server_of = lru_cache(maxsize=1024)(SecurityServerId.parse)
+_service_of = lru_cache(maxsize=1024)(ServiceId.parse)
 
 
 @lru_cache(maxsize=1024)

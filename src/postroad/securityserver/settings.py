@@ -26,6 +26,8 @@ class ServerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """``INSTANCE/CLASS/CODE/SERVER``, percent-escaped as in headers."""
     workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     """Proxy worker processes; as many as the cores given to this server."""
+    batch_signatures: bool = True
+    """Whether messages that wait for the signer at the same time share a signature."""
     fault_spelling: Literal["snake", "camel"] = "snake"
     """How fault codes are written: as from 7.8, or CamelCase as up to 7.7."""
     log_format: Literal["text", "json"] = "text"

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 # The protocol's own type of signatures, signature/bdoc-1.0/ts, has a second slash.
-_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_TYPE = re.compile(rf"{_TOKEN}/{_TOKEN}(?:/{_TOKEN})?")
+_NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_TYPE = re.compile(rf"{_NAME}/{_NAME}(?:/{_NAME})?")
 _PARAMETER = re.compile(
     r"""\s*;\s*(?:([!#$%&'*+\-.^_`|~0-9A-Za-z]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s;"]+))?\s*"""
 )

@@ -113,7 +113,18 @@ def test_takes_pem_without_armour_and_der() -> None:
         b"A" * (2 * MAX_CERTIFICATE_BYTES + 1),
         b"\x30" * (MAX_CERTIFICATE_BYTES + 1),
     ],
-    ids=lambda data: repr(data[:20]),
+    ids=[
+        "nothing",
+        "empty sequence",
+        "length beyond the end",
+        "junk",
+        "a byte too many",
+        "a byte too few",
+        "pem without an end",
+        "pem of no base64",
+        "too long a pem",
+        "too long a der",
+    ],
 )
 def test_refuses_what_is_no_certificate(data: bytes) -> None:
     with pytest.raises(MalformedInput) as caught:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from postroad.messages.events import (
     RestMessage,
     SignaturePart,
     SoapMessage,
+    Stage,
 )
 from postroad.messages.faults import Fault, encode_soap_fault
 
@@ -147,7 +149,7 @@ def test_reads_soap_with_attachments() -> None:
 @pytest.mark.parametrize("steps", range(4))
 def test_a_response_may_break_off_with_a_fault(steps: int) -> None:
     encoder = TransportEncoder("b", Direction.RESPONSE)
-    parts = [
+    parts: list[Callable[[], bytes]] = [
         lambda: encoder.rest_response(b"200\r\n\r\n"),
         encoder.body_start,
         lambda: encoder.body_data(b"half"),
@@ -284,3 +286,34 @@ def test_the_nested_multipart_must_be_closed() -> None:
     with pytest.raises(MalformedInput) as caught:
         decode(message + CLOSE, Direction.REQUEST)
     assert caught.value.code is FaultCode.MIME_PARSING_FAILED
+
+
+def test_knows_how_far_the_message_has_come() -> None:
+    decoder = TransportDecoder("multipart/mixed; boundary=b", direction=Direction.REQUEST)
+    stages = [decoder.stage]
+    decoder.feed(REQUEST + SIGNATURE + CLOSE)
+    assert [*stages, decoder.stage] == [Stage.START, Stage.SIGNED]
+
+
+def test_a_soap_part_and_a_fault_have_limits_too() -> None:
+    limits = TransportLimits(soap_bytes=2, fault_bytes=2)
+    for message, direction in (
+        (part("text/xml", b"<a/>"), Direction.REQUEST),
+        (part("application/x-road-rest-response") + part("text/xml", FAULT), Direction.RESPONSE),
+    ):
+        with pytest.raises(MalformedInput, match="exceeds"):
+            decode(message + CLOSE, direction, limits=limits)
+
+
+def test_an_attachment_needs_a_content_type() -> None:
+    inner = b"\r\n--q\r\nX: 1\r\n\r\nx\r\n--q--"
+    message = part("text/xml", b"<a/>") + part("multipart/mixed; boundary=q", inner)
+    with pytest.raises(MalformedInput) as caught:
+        decode(message + CLOSE, Direction.REQUEST)
+    assert caught.value.code is FaultCode.INVALID_CONTENT_TYPE
+
+
+@pytest.mark.parametrize("content", [b"\x30\x81\x80" + bytes(128), b"\x30\x00"])
+def test_an_ocsp_part_may_have_a_long_length(content: bytes) -> None:
+    message = part("application/ocsp-response", content) + REQUEST + SIGNATURE + CLOSE
+    assert decode(message, Direction.REQUEST)[0] == OcspPart(content)

@@ -302,3 +302,14 @@ def test_refuses_an_answer_that_lacks_an_identifier(name: str) -> None:
     kept = tuple(pair for pair in answer(asked).headers if pair[0] != name)
     with pytest.raises(TrustError):
         check_correlation(asked, RestResponse(200, "OK", kept), b"h")
+
+
+def test_user_and_issue_are_opaque() -> None:
+    built = request(TARGET, ("X-Road-UserId", "EE:1"), ("X-Road-Issue", "#5"))
+    assert (built.user_id, built.issue) == ("EE:1", "#5")
+    assert (request().user_id, request().issue) == (None, None)
+
+
+def test_a_character_beyond_utf_8_is_refused() -> None:
+    with pytest.raises(MalformedInput):
+        request(TARGET, ("A", "\ud800"))

@@ -43,7 +43,11 @@ def test_refuses_document_types_entities_and_broken_xml(data: bytes) -> None:
 def test_bounds_size_depth_and_count() -> None:
     limits = XmlLimits(max_bytes=100, max_depth=3, max_elements=4)
     parse(b"<a><b><c/></b></a>", limits=limits)
-    for data in (b"<a>" + b"x" * 100 + b"</a>", b"<a><b><c><d/></c></b></a>", b"<a><b/><b/><b/><b/></a>"):
+    for data in (
+        b"<a>" + b"x" * 100 + b"</a>",
+        b"<a><b><c><d/></c></b></a>",
+        b"<a><b/><b/><b/><b/></a>",
+    ):
         with pytest.raises(MalformedInput):
             parse(data, limits=limits)
 

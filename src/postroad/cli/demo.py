@@ -1,0 +1,137 @@
+"""``postroad demo``: a whole ecosystem on this machine, and what it can do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+from postroad.adapters.signer_protocol import KeyAlgorithm
+from postroad.demo.ecosystem import Ecosystem, Options
+from postroad.demo.layout import CONSUMER, PROVIDER, SERVICE_CODE, Layout
+from postroad.demo.processes import resident_megabytes
+from postroad.demo.tour import Tour
+from postroad.errors import PostroadError
+
+if TYPE_CHECKING:
+    from postroad.demo.tour import Shown
+
+TIME_BUDGET = 30.0
+"""Seconds from the start to the first verified exchange, when installed."""
+MEMORY_BUDGET = 700.0
+"""MB resident in all processes together."""
+
+
+@click.command("demo")
+@click.option("--once", is_flag=True, help="Run the exchanges, then stop; exit code 0 or 1.")
+@click.option("--fresh", is_flag=True, help="Forget what an earlier run made.")
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path),
+    default=Path("demo-home"),
+    show_default=True,
+    help="The one directory where everything is kept.",
+)
+@click.option("--network", default="127.77.0", show_default=True, help="Loopback addresses to use.")
+@click.option(
+    "--keys",
+    type=click.Choice([each.value for each in KeyAlgorithm]),
+    default=KeyAlgorithm.RSA_2048.value,
+    show_default=True,
+    help="The keys of the Security Servers.",
+)
+@click.option("--workers", default=1, show_default=True, help="Proxy workers of each server.")
+def command(  # noqa: PLR0913 - one parameter an option
+    *, once: bool, fresh: bool, home: Path, network: str, keys: str, workers: int
+) -> None:
+    """Start a whole ecosystem on this machine, exchange messages and verify them.
+
+    Lab (CA, OCSP, time-stamps), Central Server, two Security Servers, a REST service and a
+    consumer, each at a loopback address of its own. Works offline.
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    layout = Layout(home.absolute(), network)
+    ecosystem = Ecosystem(layout, Options(algorithm=KeyAlgorithm(keys), workers=workers))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    failed = False
+    with ecosystem:
+        try:
+            if fresh:
+                ecosystem.forget()
+            _run(console, ecosystem)
+            if not once:
+                _stay(console, ecosystem)
+        except KeyboardInterrupt:
+            console.print("\nStopping.")
+        except PostroadError as error:
+            failed = True
+            console.print(f"\n[bold red]✘[/] {escape(error.message)}")
+            console.print(f"  The processes' logs are in {escape(str(layout.log))}")
+    sys.exit(1 if failed else 0)
+
+
+def _run(console: Console, ecosystem: Ecosystem) -> None:
+    layout = ecosystem.layout
+    started = time.monotonic()
+    reused = " (from an earlier run)" if ecosystem.is_prepared else ""
+    console.print(f"[bold]Postroad demo[/] in {escape(str(layout.home))}{reused}\n")
+    with console.status("Starting") as status:
+
+        def say(step: str) -> None:
+            status.update(step)
+            console.print(f"[dim]{time.monotonic() - started:5.1f} s[/]  {step}")
+
+        ecosystem.start(say)
+        say("Ready: the first exchange came back verified")
+        first = time.monotonic() - started
+        tour = Tour(layout, ecosystem.check)
+        for shown in tour.run():
+            _show(console, shown)
+    memory = resident_megabytes(os.getpid())
+    _budget(console, "First verified exchange", first, TIME_BUDGET, "s")
+    _budget(console, "Memory of everything", memory, MEMORY_BUDGET, "MB")
+    console.print(f"\n{len(tour.containers)} containers are in {escape(str(layout.evidence))}")
+
+
+def _show(console: Console, shown: Shown) -> None:
+    console.print(f"\n[bold green]✔[/] [bold]{escape(shown.title)}[/]")
+    for finding in shown.findings:
+        console.print(f"    {escape(finding)}")
+
+
+def _budget(console: Console, what: str, used: float, budget: float, unit: str) -> None:
+    mark = "[green]✔[/]" if used <= budget else "[yellow]above[/]"
+    console.print(f"\n{mark} {what}: {used:.1f} {unit} (budget {budget:.0f} {unit})", end="")
+
+
+def _stay(console: Console, ecosystem: Ecosystem) -> None:
+    layout = ecosystem.layout
+    url = layout.client_url(CONSUMER)
+    client = CONSUMER.subsystem.encoded()
+    path = f"/r1/{PROVIDER.subsystem.encoded()}/{SERVICE_CODE}"
+    container = f"{layout.evidence}/{CONSUMER.server_code}-*.asice"
+    console.print(
+        f"""
+[bold]Try it[/] (Ctrl-C stops everything)
+
+  curl -H 'X-Road-Client: {client}' {url}{path}/persons/2
+  postroad call GET {path}/persons/2 --server {url} --client {client}
+  postroad call GET {path}/persons --server {url} --client {client}
+  postroad verify {container} --conf {layout.server_home(CONSUMER)}/globalconf
+
+  Global configuration  http://{layout.central_address}/internalconf?version=6
+  Test CA               {layout.lab_url}
+  Security Servers      {url}  {layout.client_url(PROVIDER)}
+  The REST service      {layout.service_url}/persons
+"""
+    )
+    while True:
+        ecosystem.check()
+        time.sleep(1)

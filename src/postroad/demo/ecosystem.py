@@ -1,0 +1,219 @@
+"""A whole ecosystem on this machine: lab, Central Server, two Security Servers, one service.
+
+Everything lies in one directory. A second start reuses what the first one made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from postroad.adapters.files import write_atomic
+from postroad.adapters.signer_client import SignerClient
+from postroad.adapters.signer_protocol import KeyAlgorithm
+from postroad.adapters.system_clock import SystemClock
+from postroad.demo import governance
+from postroad.demo.consumer import call
+from postroad.demo.equipment import KeyMaker, write_server_files
+from postroad.demo.layout import CONSUMER, PARTIES, Layout, Party
+from postroad.demo.processes import Program, answers, wait_until
+from postroad.demo.provider import Provider
+from postroad.errors import UnavailablePeer
+from postroad.securityserver.serverconf.declaration import load_declaration
+from postroad.securityserver.serverconf.reconciliation import apply, current_declaration, difference
+from postroad.securityserver.serverconf.repository import ServerConf
+from postroad.securityserver.settings import Settings, load_settings
+from postroad.trustlab.authority import TrustLab
+from postroad.trustlab.home import LabHome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_STATE_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the ecosystem is made of."""
+
+    algorithm: KeyAlgorithm = KeyAlgorithm.RSA_2048
+    workers: int = 1
+
+
+class Ecosystem:
+    """The demo's ecosystem; use it as a context manager, so that nothing is left running."""
+
+    def __init__(self, layout: Layout, options: Options | None = None) -> None:
+        self.layout = layout
+        self.options = options or Options()
+        self.lab = self._program(
+            "lab", "lab", "run", "--home", layout.lab_home, *_listen(layout.lab_url)
+        )
+        self.central = self._program("central", "central", "run", "--home", layout.central_home)
+        self.servers = {
+            party: self._program(
+                party.server_code.lower(),
+                "server",
+                "run",
+                "--home",
+                layout.server_home(party),
+                "--pin-file",
+                layout.pin_file,
+            )
+            for party in PARTIES
+        }
+        self.provider: Provider | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    @property
+    def programs(self) -> list[Program]:
+        """All programs, in the order they are started."""
+        return [self.lab, self.central, *self.servers.values()]
+
+    def settings(self, party: Party) -> Settings:
+        """The settings of a party's Security Server."""
+        return load_settings(self.layout.server_home(party))
+
+    def forget(self) -> None:
+        """Remove everything an earlier run made."""
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self.layout.home)
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether an earlier run has set everything up."""
+        try:
+            state = json.loads((self.layout.home / "state.json").read_bytes())
+        except (OSError, ValueError):
+            return False
+        return bool(state == self._state())
+
+    def start(self, say: Callable[[str], None]) -> None:
+        """Set up what isn't there, start everything, and wait until a message can go through.
+
+        ``say`` hears about each step as it begins. Raises ``ConfigurationError`` when something
+        doesn't start.
+        """
+        prepared = self.is_prepared
+        if not prepared:
+            self.forget()
+            say("Making the test CA, its OCSP responder and the time-stamping authority")
+            self._make_lab()
+        say("Starting the lab")
+        self.lab.start()
+        self._start_provider()
+        wait_until("the lab", lambda: answers(self.layout.lab_url), programs=[self.lab])
+        if not prepared:
+            say("Founding the instance: registry, approved trust services, signing keys")
+            governance.write_settings(self.layout)
+            governance.found_instance(self.layout, LabHome(self.layout.lab_home), pin=self._pin())
+        say("Starting the Central Server")
+        self.central.start()
+        if not prepared:
+            anchor = governance.anchor(self.layout)
+            for party in PARTIES:
+                write_server_files(self.layout, party, anchor, workers=self.options.workers)
+                self._configure(party)
+        say("Starting two Security Servers")
+        for program in self.servers.values():
+            program.start()
+        if not prepared:
+            for party in PARTIES:
+                say(f"Making keys for {party.name} and registering its Security Server")
+                self._equip(party)
+            self._publish()
+            write_atomic(self.layout.home / "state.json", json.dumps(self._state()).encode())
+        say("Waiting for the global configuration and OCSP answers to arrive")
+        wait_until("the first exchange", self._exchanges, programs=self.programs, patience=60)
+
+    def stop(self) -> None:
+        """Stop everything, the youngest first."""
+        for program in reversed(self.programs):
+            program.stop()
+        if self.provider is not None:
+            self.provider.stop()
+            self.provider = None
+
+    def check(self) -> None:
+        """Raise ``ConfigurationError`` when one of the programs has ended."""
+        for program in self.programs:
+            program.check()
+
+    def _program(self, name: str, *arguments: object) -> Program:
+        return Program(name, [str(each) for each in arguments], log=self.layout.log / f"{name}.log")
+
+    def _state(self) -> dict[str, object]:
+        return {
+            "version": _STATE_VERSION,
+            "network": self.layout.network,
+            "algorithm": self.options.algorithm.value,
+            "workers": self.options.workers,
+        }
+
+    def _pin(self) -> str:
+        return self.layout.pin_file.read_text().strip()
+
+    def _make_lab(self) -> None:
+        self.layout.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomic(self.layout.pin_file, secrets.token_hex(8).encode() + b"\n")
+        LabHome(self.layout.lab_home).store(TrustLab.create(at=SystemClock().now()))
+
+    def _start_provider(self) -> None:
+        host, _, port = self.layout.service_url.removeprefix("http://").partition(":")
+        self.provider = Provider(host, int(port))
+        self.provider.start()
+
+    def _configure(self, party: Party) -> None:
+        """Apply the declaration file, as `postroad server apply` does."""
+        settings = self.settings(party)
+        conf = ServerConf.open(settings.serverconf_url, settings.snapshot_path)
+        try:
+            conf.initialise(party.server_id)
+            wanted = load_declaration(self.layout.server_home(party) / "services.toml")
+            with conf.change() as session:
+                changes = difference(current_declaration(session), wanted)
+                apply(session, changes, at=SystemClock().now())
+        finally:
+            conf.close()
+
+    def _equip(self, party: Party) -> None:
+        socket = self.settings(party).signer_socket
+        program = self.servers[party]
+        wait_until(f"the signer of {party.server_code}", socket.exists, programs=[program])
+        certificate = asyncio.run(self._make_keys(party))
+        governance.register(self.layout, party, certificate)
+
+    async def _make_keys(self, party: Party) -> bytes:
+        signer = SignerClient(self.settings(party).signer_socket)
+        profile = LabHome(self.layout.lab_home).load().profile
+        try:
+            maker = KeyMaker(self.layout, party, signer, self.options.algorithm, profile)
+            return await maker.make_keys(self._pin())
+        finally:
+            signer.close()
+
+    def _publish(self) -> None:
+        """Publish the registrations now, instead of at the next interval."""
+        with governance.opened(self.layout) as node:
+            node.generate(node.unlock(self._pin()))
+
+    def _exchanges(self) -> bool:
+        try:
+            return call(self.layout.client_url(CONSUMER), "GET", "/persons/1").status == 200
+        except UnavailablePeer:
+            return False
+
+
+def _listen(url: str) -> tuple[str, ...]:
+    host, _, port = url.removeprefix("http://").partition(":")
+    return ("--host", host, "--port", port)

@@ -1,0 +1,166 @@
+"""How does a Security Server of the demo get its keys, certificates and services?
+
+By the doors that its operator uses: the signer's socket, the CA's form, a declaration file.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode, urlsplit
+
+from postroad.adapters.files import write_atomic
+from postroad.adapters.signer_protocol import (
+    CertificateStatus,
+    KeyAlgorithm,
+    KeyUsage,
+    RequestArgument,
+)
+from postroad.crypto.certificates import Certificate
+from postroad.crypto.profiles import auth_subject, sign_subject
+from postroad.demo.layout import CONSUMER, PROVIDER, SERVICE_CODE, Layout, Party
+from postroad.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from postroad.adapters.signer_client import SignerClient
+
+UPDATE_INTERVAL = 3
+"""Seconds between downloads of the global configuration; an ecosystem normally takes 60."""
+TIMESTAMP_INTERVAL = 2
+"""Seconds between time-stamps; an ecosystem normally takes 60."""
+
+
+def write_server_files(layout: Layout, party: Party, anchor: bytes, *, workers: int = 1) -> None:
+    """Write ``server.toml``, the configuration anchor and the declaration of services."""
+    home = layout.server_home(party)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    address = layout.address(party.number)
+    text = f"""\
+[server]
+identifier = "{party.server_id.encoded()}"
+workers = {workers}
+
+[client_proxy]
+host = "{address}"
+
+[server_proxy]
+host = "{address}"
+ocsp_host = "{address}"
+
+[configuration_client]
+update_interval = {UPDATE_INTERVAL}
+
+[message_log]
+timestamp_interval = {TIMESTAMP_INTERVAL}
+"""
+    write_atomic(home / "server.toml", text.encode())
+    write_atomic(home / "configuration-anchor.xml", anchor)
+    write_atomic(home / "services.toml", _declaration(layout, party).encode())
+
+
+def _declaration(layout: Layout, party: Party) -> str:
+    timestamping = f'[[timestamping]]\nname = "Demo TSA"\nurl = "{layout.lab_url}/tsa"\n\n'
+    client = f'[[client]]\nid = "{party.subsystem.encoded()}"\nconnection = "HTTP"\n'
+    if party is not PROVIDER:
+        return timestamping + client
+    endpoints = "".join(
+        "\n[[client.service.endpoint]]\n"
+        f'method = "{method}"\npath = "{path}"\nallow = ["{CONSUMER.subsystem.encoded()}"]\n'
+        for method, path in (
+            ("GET", "/persons/*"),
+            ("POST", "/applications"),
+            ("POST", "/documents"),
+        )
+    )
+    service = f'\n[[client.service]]\ncode = "{SERVICE_CODE}"\nurl = "{layout.service_url}"\n'
+    return timestamping + client + service + endpoints
+
+
+@dataclass(frozen=True, slots=True)
+class KeyMaker:
+    """Makes the keys of one party's server through its signer."""
+
+    layout: Layout
+    party: Party
+    signer: SignerClient
+    algorithm: KeyAlgorithm
+    profile: str
+
+    async def make_keys(self, pin: str) -> bytes:
+        """Initialise the token, make both keys, have them certified, activate the certificates.
+
+        Returns the authentication certificate (DER), which the Central Server must know.
+        """
+        await self.signer.initialise(pin)
+        await self.signer.login(pin)
+        signing = await self._certified_key(KeyUsage.SIGNING)
+        await self.signer.set_certificate(signing, active=True)
+        authentication = await self._certified_key(KeyUsage.AUTHENTICATION)
+        await self.signer.set_certificate(
+            authentication, active=True, status=CertificateStatus.REGISTERED
+        )
+        return (await self.signer.lend_authentication_key()).certificate_der
+
+    async def _certified_key(self, usage: KeyUsage) -> str:
+        """Make a key, have the lab certify it, import the certificate; returns its hash."""
+        is_signing = usage is KeyUsage.SIGNING
+        member = self.party.owner.encoded() if is_signing else None
+        key = await self.signer.generate_key(
+            f"{self.party.server_code} {usage.value.lower()}", algorithm=self.algorithm, usage=usage
+        )
+        made = await self.signer.make_request(
+            RequestArgument(
+                key_id=key.id,
+                usage=usage,
+                subject=tuple(self._subject(usage)),
+                member=member,
+                profile=self.profile,
+            )
+        )
+        kind = "sign" if is_signing else "auth"
+        certificate = _certify(self.layout.lab_url, made.der, kind)
+        record = await self.signer.import_certificate(certificate.der, member=member)
+        return record.hash
+
+    def _subject(self, usage: KeyUsage) -> list[tuple[str, str]]:
+        party = self.party
+        if usage is KeyUsage.SIGNING:
+            return sign_subject(
+                self.profile,
+                member=party.owner,
+                server=party.server_id,
+                member_name=party.name,
+                values={"O": party.name},
+            )
+        return auth_subject(
+            self.profile,
+            server=party.server_id,
+            member_name=party.name,
+            values={"O": party.name, "CN": self.layout.address(party.number)},
+        )
+
+
+def _certify(lab_url: str, request: bytes, kind: str) -> Certificate:
+    """Send a certificate request to the CA's form, as its operator would."""
+    pem = (
+        "-----BEGIN CERTIFICATE REQUEST-----\n"
+        f"{base64.encodebytes(request).decode()}-----END CERTIFICATE REQUEST-----\n"
+    )
+    parts = urlsplit(lab_url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=30)
+    try:
+        connection.request(
+            "POST",
+            "/testca/sign",
+            body=urlencode({"type": kind, "certreq": pem}),
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+        )
+        response = connection.getresponse()
+        answer = response.read()
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise ConfigurationError(f"the test CA refused: {answer.decode('utf-8', 'replace')}")
+    return Certificate.from_pem_or_der(answer)

@@ -1,0 +1,107 @@
+"""What does the demo's Central Server know, and how is it told?
+
+An instance with two member classes, three members, the lab's CA and time-stamping service. Servers
+and clients are registered by a call inside the Central Server's own service layer.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from postroad.adapters.files import write_atomic
+from postroad.centralserver.node import NewInstance, initialize_node, open_node
+from postroad.centralserver.registry import members, servers, trust_services
+from postroad.centralserver.registry.provider import set_management_provider
+from postroad.centralserver.registry.sources import SourceType, load_anchor
+from postroad.centralserver.registry.trust_services import CaSettings
+from postroad.demo.layout import INSTANCE, MANAGEMENT, MEMBER_CLASSES, PARTIES, Layout, Party
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from postroad.centralserver.node import CentralServerNode
+    from postroad.centralserver.registry.change import Change
+    from postroad.trustlab.home import LabHome
+
+ACTOR = "demo"
+GENERATION_INTERVAL = 5
+"""Seconds; an ecosystem normally takes 60."""
+
+
+@contextmanager
+def opened(layout: Layout) -> Iterator[CentralServerNode]:
+    """The demo's Central Server, opened for a change."""
+    node = open_node(layout.central_home)
+    try:
+        yield node
+    finally:
+        node.close()
+
+
+def write_settings(layout: Layout) -> None:
+    """Write ``central.toml``."""
+    host, _, port = layout.central_address.partition(":")
+    text = (
+        f"[configuration]\ngeneration_interval = {GENERATION_INTERVAL}\n\n"
+        f'[distribution]\nhost = "{host}"\nhttp_port = {port}\nhttps = false\n\n'
+        f'[token]\npin_file = "{layout.pin_file}"\n'
+    )
+    layout.central_home.mkdir(parents=True, exist_ok=True)
+    write_atomic(layout.central_home / "central.toml", text.encode())
+
+
+def found_instance(layout: Layout, lab: LabHome, *, pin: str) -> None:
+    """Make the instance: its keys, members and approved trust services."""
+    with opened(layout) as node:
+        initialize_node(
+            node, NewInstance(instance=INSTANCE, address=layout.central_address, pin=pin), ACTOR
+        )
+        with node.changing(ACTOR) as change:
+            for code, description in MEMBER_CLASSES:
+                members.add_member_class(change, code, description)
+            members.add_member(change, MANAGEMENT.member, "Ecosystem Governance")
+            members.add_subsystem(change, MANAGEMENT, "Management services")
+            set_management_provider(change, MANAGEMENT)
+            for party in PARTIES:
+                members.add_member(change, party.owner, party.name)
+            _approve_trust_services(change, layout, lab)
+    with opened(layout) as node:
+        node.generate(node.unlock(pin))
+
+
+def _approve_trust_services(change: Change, layout: Layout, lab: LabHome) -> None:
+    """Approve the lab's root with its issuing CA, their OCSP responders, and the TSA."""
+
+    def certificate(name: str) -> bytes:
+        return lab.certificate_path(name).read_bytes()
+
+    profile = CaSettings(certificate_profile_info=lab.load().profile)
+    approved = trust_services.add_approved_ca(change, certificate("root-ca"), profile)
+    issuing = trust_services.add_intermediate_ca(change, approved.id, certificate("ca"))
+    for issuer, responder in (
+        (trust_services.top_certificate(approved), "root-ocsp"),
+        (issuing, "ocsp"),
+    ):
+        trust_services.add_ocsp_responder(
+            change, issuer, f"{layout.lab_url}/ocsp", certificate=certificate(responder)
+        )
+    trust_services.add_tsa(change, certificate("tsa"), f"{layout.lab_url}/tsa")
+
+
+def anchor(layout: Layout) -> bytes:
+    """The internal configuration anchor, as handed to the operators of Security Servers."""
+    with opened(layout) as node, node.reading() as session:
+        return load_anchor(session, SourceType.INTERNAL)
+
+
+def register(layout: Layout, party: Party, auth_certificate: bytes) -> None:
+    """Register a Security Server with its authentication certificate, and its subsystem."""
+    with opened(layout) as node, node.changing(ACTOR) as change:
+        servers.register_server(
+            change,
+            party.server_id,
+            auth_certificate=auth_certificate,
+            address=layout.address(party.number),
+        )
+        servers.register_client(change, party.server_id, party.subsystem)

@@ -1,0 +1,32 @@
+"""Which database product does an address name?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from postroad.errors import ConfigurationError
+from postroad.securityserver.messagelog.sqlite import SqliteDatabase, path_of_url
+
+if TYPE_CHECKING:
+    from postroad.securityserver.messagelog.database import LogDatabase
+
+
+def open_database(url: str, *, read_only: bool = False) -> LogDatabase:
+    """Prepare the database at ``sqlite:///path`` or ``postgresql://…``; nothing connects yet.
+
+    Raises ``ConfigurationError`` for any other address.
+    """
+    scheme, separator, _rest = url.partition("://")
+    product = scheme.partition("+")[0]
+    if separator and product == "sqlite":
+        return SqliteDatabase(path_of_url(url), read_only=read_only)
+    if separator and product in ("postgresql", "postgres"):
+        # Most servers keep their log in a file; psycopg would cost each of their processes 10 MiB.
+        from postroad.securityserver.messagelog.postgresql import (  # noqa: PLC0415
+            PostgresqlDatabase,
+        )
+
+        return PostgresqlDatabase(url, read_only=read_only)
+    raise ConfigurationError(
+        f"message log database {scheme!r} is not supported: use sqlite:///path or postgresql://…"
+    )

@@ -1,0 +1,306 @@
+"""What is in the message log: which records wait for a time-stamp, and what belongs to a message?
+
+``LogReader`` has a read-only connection of its own, in any process, and never holds up the writer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+
+from postroad.errors import ConfigurationError, FaultCode
+from postroad.identifiers import ClientId, client_id
+from postroad.securityserver.messagelog.opening import open_database
+from postroad.securityserver.messagelog.records import Direction, moment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from postroad.securityserver.messagelog.database import LogDatabase, Row, Value
+
+MAX_FOUND: Final = 1000
+"""Most records that one search returns; a message id is chosen by its sender, so may repeat."""
+
+T = TypeVar("T")
+
+
+class PendingRecord(msgspec.Struct, frozen=True, array_like=True):
+    """A record that waits for its time-stamp."""
+
+    id: int
+    signature_hash: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundRecord:
+    """One record of a search: enough to name it and to see whether it is stamped."""
+
+    id: int
+    query_id: str
+    direction: Direction
+    created_at: datetime
+    is_stamped: bool
+    attachment_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAttachment:
+    """One attachment: number (from 1), size in bytes, SHA-512, and its bytes if they were kept."""
+
+    number: int
+    size: int
+    digest: bytes
+    content: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTimestamp:
+    """The time-stamp of a record: DER token; of a batch also its hash chain result and chain."""
+
+    token: bytes
+    hash_chain_result: bytes | None
+    hash_chain: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRecord:
+    """Everything the log knows about one message."""
+
+    id: int
+    query_id: str
+    request_id: str | None
+    direction: Direction
+    party: ClientId
+    created_at: datetime
+    message: bytes
+    signature: bytes
+    hash_chain_result: bytes | None
+    hash_chain: bytes | None
+    attachments: tuple[StoredAttachment, ...]
+    timestamp: StoredTimestamp | None
+
+
+class _FoundRow(msgspec.Struct, array_like=True):
+    id: int
+    query_id: str
+    response: int
+    time: int
+    stamped: int
+    attachment_bytes: int
+
+
+class _RecordRow(msgspec.Struct, array_like=True):
+    id: int
+    query_id: str
+    request_id: str | None
+    response: int
+    instance: str
+    member_class: str
+    member_code: str
+    subsystem_code: str | None
+    time: int
+    message: bytes
+    signature: bytes
+    hash_chain_result: bytes | None
+    hash_chain: bytes | None
+    token: bytes | None
+    token_chain_result: bytes | None
+    token_chain: bytes | None
+
+
+class _AttachmentRow(msgspec.Struct, array_like=True):
+    number: int
+    size: int
+    digest: bytes
+    pieces: int | None
+    content: bytes | None
+
+
+_FIND: Final = """
+    SELECT r.id, r.queryid, r.response, r.time,
+           CASE WHEN r.timestamprecord IS NULL THEN 0 ELSE 1 END,
+           CAST(COALESCE((SELECT SUM(a.size) FROM message_attachment a
+                          WHERE a.logrecord_id = r.id
+                             AND (a.content IS NOT NULL OR a.pieces IS NOT NULL)), 0) AS BIGINT)
+      FROM logrecord r
+     WHERE r.discriminator = 'm' AND r.queryid = ?
+       AND (? = 0 OR r.instance = ? AND r.memberclass = ? AND r.membercode = ?
+                     AND COALESCE(r.subsystemcode, '') = ?)
+     ORDER BY r.id LIMIT ?
+"""
+_LOAD: Final = """
+    SELECT r.id, r.queryid, r.xrequestid, r.response,
+           r.instance, r.memberclass, r.membercode, r.subsystemcode, r.time,
+           c.message, c.signature, c.hashchainresult, c.hashchain,
+           t.timestamp, t.hashchainresult, tc.timestamphashchain
+      FROM logrecord r
+      JOIN message_content c ON c.logrecord_id = r.id
+      LEFT JOIN timestamp_token t ON t.logrecord_id = r.timestamprecord
+      LEFT JOIN timestamp_chain tc ON tc.logrecord_id = r.id
+     WHERE r.id = ?
+"""
+_PENDING: Final = """
+    SELECT id, signaturehash FROM logrecord
+     WHERE signaturehash IS NOT NULL ORDER BY time, id LIMIT ?
+"""
+_PENDING_ONE: Final = """
+    SELECT id, signaturehash FROM logrecord WHERE id = ? AND signaturehash IS NOT NULL
+"""
+_OLDEST_PENDING: Final = """
+    SELECT time FROM logrecord WHERE signaturehash IS NOT NULL ORDER BY time, id LIMIT 1
+"""
+_COUNT_PENDING: Final = "SELECT COUNT(*) FROM logrecord WHERE signaturehash IS NOT NULL"
+_ATTACHMENTS: Final = """
+    SELECT attachment_no, size, digest, pieces, content FROM message_attachment
+     WHERE logrecord_id = ? ORDER BY attachment_no
+"""
+_PIECES: Final = """
+    SELECT content FROM attachment_piece
+     WHERE logrecord_id = ? AND attachment_no = ? ORDER BY piece_no
+"""
+
+
+class LogReader:
+    """Reads the message log at ``sqlite:///path`` or ``postgresql://…``.
+
+    Every method raises ``ConfigurationError`` (``logging_failed.database_error``) when the
+    database can't be read. Use it from one thread at a time.
+    """
+
+    def __init__(self, database: LogDatabase) -> None:
+        self._database = database
+
+    @classmethod
+    def open(cls, url: str) -> LogReader:
+        """Build a reader of the log at ``url``; nothing connects yet."""
+        return cls(open_database(url, read_only=True))
+
+    def pending(self, limit: int) -> list[PendingRecord]:
+        """Return up to ``limit`` records without a time-stamp, oldest first."""
+        return _typed(self._database.rows(_PENDING, (limit,)), PendingRecord)
+
+    def pending_among(self, record_ids: Sequence[int]) -> list[PendingRecord]:
+        """Return those of the given records that have no time-stamp."""
+        found: list[PendingRecord] = []
+        for record_id in record_ids:
+            found += _typed(self._database.rows(_PENDING_ONE, (record_id,)), PendingRecord)
+        return found
+
+    def oldest_pending(self) -> datetime | None:
+        """Return the moment of the oldest record without a time-stamp."""
+        found = _typed(self._database.rows(_OLDEST_PENDING), tuple[int])
+        return moment(found[0][0]) if found else None
+
+    def count_pending(self) -> int:
+        """Return how many records have no time-stamp yet."""
+        return _typed(self._database.rows(_COUNT_PENDING), tuple[int])[0][0]
+
+    def signature(self, record_id: int) -> bytes | None:
+        """Return the signature of a record."""
+        statement = "SELECT signature FROM message_content WHERE logrecord_id = ?"
+        found = _typed(self._database.rows(statement, (record_id,)), tuple[bytes])
+        return found[0][0] if found else None
+
+    def state(self, name: str) -> bytes | None:
+        """Return a value kept by ``LogStore.set_state``."""
+        statement = "SELECT value FROM log_state WHERE name = ?"
+        found = _typed(self._database.rows(statement, (name,)), tuple[bytes])
+        return found[0][0] if found else None
+
+    def find(
+        self, query_id: str, party: ClientId | None = None, *, direction: Direction | None = None
+    ) -> list[FoundRecord]:
+        """Return the records of a message id, those of ``party`` only, in the order of storing.
+
+        A member's search finds none of its subsystems' records. At most ``MAX_FOUND``.
+        """
+        owner: tuple[Value, ...] = (0, "", "", "", "")
+        if party is not None:
+            owner = (1, *party.member.parts, party.subsystem_code or "")
+        rows = self._database.rows(_FIND, (query_id, *owner, MAX_FOUND))
+        found = [
+            FoundRecord(
+                id=row.id,
+                query_id=row.query_id,
+                direction=_direction(row.response),
+                created_at=moment(row.time),
+                is_stamped=bool(row.stamped),
+                attachment_bytes=row.attachment_bytes,
+            )
+            for row in _typed(rows, _FoundRow)
+        ]
+        return [record for record in found if direction in (None, record.direction)]
+
+    def load(self, record_id: int) -> StoredRecord | None:
+        """Return a record with its attachments and time-stamp."""
+        with self._database.transaction():
+            rows = _typed(self._database.rows(_LOAD, (record_id,)), _RecordRow)
+            if not rows:
+                return None
+            attachments = self._attachments(record_id)
+        row = rows[0]
+        timestamp = (
+            None
+            if row.token is None
+            else StoredTimestamp(row.token, row.token_chain_result, row.token_chain)
+        )
+        return StoredRecord(
+            id=row.id,
+            query_id=row.query_id,
+            request_id=row.request_id,
+            direction=_direction(row.response),
+            party=client_id(row.instance, row.member_class, row.member_code, row.subsystem_code),
+            created_at=moment(row.time),
+            message=row.message,
+            signature=row.signature,
+            hash_chain_result=row.hash_chain_result,
+            hash_chain=row.hash_chain,
+            attachments=attachments,
+            timestamp=timestamp,
+        )
+
+    def close(self) -> None:
+        """Close the connection; the next call opens a new one."""
+        self._database.close()
+
+    def _attachments(self, record_id: int) -> tuple[StoredAttachment, ...]:
+        rows = _typed(self._database.rows(_ATTACHMENTS, (record_id,)), _AttachmentRow)
+        return tuple(
+            StoredAttachment(
+                row.number,
+                row.size,
+                row.digest,
+                self._content(record_id, row),
+            )
+            for row in rows
+        )
+
+    def _content(self, record_id: int, row: _AttachmentRow) -> bytes | None:
+        content = row.content
+        if row.pieces is not None:
+            pieces = _typed(self._database.rows(_PIECES, (record_id, row.number)), tuple[bytes])
+            content = b"".join(piece for (piece,) in pieces)
+        if content is not None and len(content) != row.size:
+            raise ConfigurationError(
+                f"attachment {row.number} of log record {record_id} has {len(content)} bytes "
+                f"instead of {row.size}: the message log is damaged",
+                code=FaultCode.DATABASE_ERROR,
+            )
+        return content
+
+
+def _direction(response: int) -> Direction:
+    return Direction.RESPONSE if response else Direction.REQUEST
+
+
+def _typed(rows: Sequence[Row], row_type: type[T]) -> list[T]:
+    """Check that rows have the columns we think they have; a foreign database may not."""
+    try:
+        return [msgspec.convert(row, row_type) for row in rows]
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(
+            f"the message log holds an unexpected value: {error}", code=FaultCode.DATABASE_ERROR
+        ) from error

@@ -1,0 +1,73 @@
+"""How is another security server answered: with a message that grows, or with a fault?
+
+A fault is the whole answer while nothing has been sent, and takes the place of what is still
+missing of an answer that has begun. Source: PR-MESSTRANSP 2.1.3; reference: ProxyMessageEncoder.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from postroad.crypto.algorithms import DigestAlgorithm
+from postroad.messages.encoder import TransportEncoder
+from postroad.messages.events import Direction
+from postroad.securityserver.transport import (
+    HASH_ALGORITHM_HEADER,
+    GatheringWriter,
+    new_boundary,
+    signature_parts,
+)
+
+if TYPE_CHECKING:
+    from postroad.adapters.http_exchange import Responder
+    from postroad.messages.rest import RestResponse
+    from postroad.securityserver.signing import MessageSignature
+
+
+class PeerAnswer:
+    """Our answer on its way: nothing, a message that has begun, or a fault."""
+
+    def __init__(self, responder: Responder) -> None:
+        self._responder = responder
+        self._encoder = TransportEncoder(new_boundary(), Direction.RESPONSE)
+        self._out = GatheringWriter(responder.write)
+        self._begun = False
+
+    async def start(self, response: RestResponse) -> None:
+        """Begin the message; from now on errors come as a part of it."""
+        headers = (
+            ("Content-Type", self._encoder.content_type),
+            # Peers look this name up in exactly this case (PR-MESSTRANSP 2.1).
+            (HASH_ALGORITHM_HEADER, DigestAlgorithm.SHA512.label),
+        )
+        block = response.encode()
+        await self._responder.start(200, headers)
+        self._begun = True
+        await self._out.write(self._encoder.rest_response(block))
+
+    async def start_body(self) -> None:
+        """Begin the body part."""
+        await self._out.write(self._encoder.body_start())
+
+    async def body_data(self, data: bytes) -> None:
+        """Send a slice of the body."""
+        await self._out.write(self._encoder.body_data(data))
+
+    async def end_body(self) -> None:
+        """End the body part."""
+        self._encoder.body_end()
+
+    async def finish(self, signature: MessageSignature) -> None:
+        """Send the signature and end the message."""
+        await self._responder.finish(self._out.take() + signature_parts(self._encoder, signature))
+
+    async def refuse(self, fault_xml: bytes) -> None:
+        """Send a fault: as the whole answer, or as the last part of what has begun."""
+        if self._responder.finished:
+            return
+        if self._begun:
+            rest = self._out.take() + self._encoder.fault(fault_xml) + self._encoder.finish()
+            await self._responder.finish(rest)
+        else:
+            content_type = ("Content-Type", "text/xml;charset=utf-8")
+            await self._responder.respond(200, (content_type,), fault_xml)

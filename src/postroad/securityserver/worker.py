@@ -1,0 +1,376 @@
+"""What is one proxy worker process made of, and how does it start and end?
+
+The composition root of both proxies: adapters are made here and handed to the flows. Several
+workers share the ports; each judges by its own snapshots of configuration, keys and OCSP responses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import uuid
+from typing import TYPE_CHECKING, Final
+
+import uvloop
+
+from postroad.adapters.http_client import HttpClient
+from postroad.adapters.http_limits import ClientLimits
+from postroad.adapters.http_server import HttpServer
+from postroad.adapters.kernel import forbid_memory_dumps
+from postroad.adapters.log_client import LogClient
+from postroad.adapters.logs import configure_logging, logger
+from postroad.adapters.signer_client import SignerClient
+from postroad.adapters.system_clock import SystemClock
+from postroad.adapters.tls import information_system_context, provider_client_context
+from postroad.errors import ConfigurationError, FaultCode, PostroadError, UnavailablePeer
+from postroad.fault_table import Dialect
+from postroad.messages.faults import PROVIDER_SIDE, encode_soap_fault, fault_of
+from postroad.securityserver.authentication_key import AuthenticationKey
+from postroad.securityserver.client_proxy import (
+    REST_PREFIX,
+    ClientProxy,
+    refuse_consumer,
+    serve_consumer,
+)
+from postroad.securityserver.exchange_report import ExchangeReport
+from postroad.securityserver.internal_tls import ensure_internal_identity
+from postroad.securityserver.messagelog.stamping_job import build_stamping
+from postroad.securityserver.ocsp_responder import OcspResponder
+from postroad.securityserver.other_requests import serve_other
+from postroad.securityserver.peer_certificates import PeerVerdicts
+from postroad.securityserver.peer_connector import PeerConnector
+from postroad.securityserver.provider_judgement import ProviderJudge
+from postroad.securityserver.routing import choose_servers
+from postroad.securityserver.server_proxy import ServerProxy, serve_peer
+from postroad.securityserver.service_caller import InformationSystems
+from postroad.securityserver.signing import BatchingSigner
+from postroad.securityserver.snapshots import OwnCertificates, Snapshots
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from postroad.adapters.http_exchange import Request, Responder
+    from postroad.adapters.http_server import Listener
+    from postroad.globalconf.view import GlobalConfiguration
+    from postroad.ports import MessageLogPort, SignerPort
+    from postroad.securityserver.internal_tls import InternalIdentity
+    from postroad.securityserver.messagelog.timestamping import TimestampingJob
+    from postroad.securityserver.settings import Settings
+
+DRAIN_SECONDS: Final = 30.0
+"""How long running exchanges may take to finish after SIGTERM."""
+LOOK_INTERVAL: Final = 1.0
+KEY_INTERVAL: Final = 5.0
+"""Seconds between two looks at files, and at the authentication key."""
+
+
+class Worker:
+    """One proxy worker: the client proxy, the server proxy and the OCSP port."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        index: int,
+        *,
+        signer: SignerPort | None = None,
+        message_log: MessageLogPort | None = None,
+    ) -> None:
+        self.settings = settings
+        self.index = index
+        self.clock = SystemClock()
+        self.log = logger("worker")
+        self.access_log = logger("exchange")
+        self.dialect = Dialect(settings.server.fault_spelling)
+        self.signer: SignerPort = signer or SignerClient(settings.signer_socket)
+        self.message_log: MessageLogPort = message_log or LogClient(settings.logwriter_socket)
+        self.snapshots = Snapshots(settings, self.signer, self.clock)
+        self.own = OwnCertificates()
+        self.auth_key = AuthenticationKey(self.signer)
+        self.verdicts = PeerVerdicts()
+        self.peers = HttpClient(ClientLimits())
+        self.services = HttpClient(ClientLimits())
+        self.internal: InternalIdentity = ensure_internal_identity(
+            settings.home_path, self.clock.now(), (settings.client_proxy.host,)
+        )
+        self._service_context = provider_client_context(
+            self.internal.key_pem, self.internal.chain_pem
+        )
+        self._known_certificates: frozenset[bytes] = frozenset()
+        self._stamping: TimestampingJob | None = None
+        self._https: Listener | None = None
+        self._peer_port: Listener | None = None
+        self.client_server = HttpServer(self._serve_consumer, on_failure=self._failed)
+        self.peer_server = HttpServer(self._serve_peer, on_failure=self._failed)
+        self.ocsp_server = HttpServer(OcspResponder(self._find_ocsp), on_failure=self._failed)
+        self.client_proxy = self._make_client_proxy()
+        self.server_proxy = self._make_server_proxy()
+
+    # ---- composition
+
+    def _make_signer(self) -> BatchingSigner:
+        return BatchingSigner(
+            self.signer,
+            lambda member: self.own.signing_key(self.snapshots.current(), member, self.clock.now()),
+            self.clock,
+            batching=self.settings.server.batch_signatures,
+        )
+
+    def _make_client_proxy(self) -> ClientProxy:
+        section = self.settings.server_proxy
+        judge = ProviderJudge(
+            self.peers,
+            self.snapshots.ocsp,
+            self.verdicts,
+            self.clock,
+            ocsp_port=lambda _host: section.peer_ocsp_port,
+        )
+        connector = PeerConnector(
+            self.peers,
+            self.auth_key.client_tls,
+            section.peer_port,
+            connect_timeout=section.connect_timeout,
+            response_timeout=section.response_timeout,
+        )
+        return ClientProxy(
+            settings=self.settings,
+            clock=self.clock,
+            snapshot=self.snapshots.current,
+            signer=self._make_signer(),
+            log=self.message_log,
+            connector=connector,
+            judge_provider=judge.judge,
+            own_ocsp=lambda snapshot: self.own.authentication_ocsp(
+                snapshot, self.auth_key.certificate, self.clock.now()
+            ),
+            choose_servers=lambda snapshot, service, target: choose_servers(
+                snapshot.globalconf, service.client, target
+            ),
+            new_id=lambda: str(uuid.uuid4()),
+            dialect=self.dialect,
+            internal_certificate=lambda: self.internal.certificate.der,
+        )
+
+    def _make_server_proxy(self) -> ServerProxy:
+        return ServerProxy(
+            settings=self.settings,
+            clock=self.clock,
+            snapshot=self.snapshots.current,
+            signer=self._make_signer(),
+            log=self.message_log,
+            services=InformationSystems(self.services, lambda: self._service_context),
+            verdicts=self.verdicts,
+            new_id=lambda: str(uuid.uuid4()),
+            dialect=self.dialect,
+        )
+
+    # ---- life
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then let running exchanges finish."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await self.start()
+        self.log.info("worker started", worker=self.index)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                looking = tasks.create_task(self._keep_looking())
+                await stop.wait()
+                await self.stop()
+                looking.cancel()
+        finally:
+            self.close()
+            self.log.info("worker stopped", worker=self.index)
+
+    async def start(self) -> None:
+        """Open the ports that aren't 0; that for peers waits until the signer has lent the key."""
+        for path in (self.settings.spool_path, self.settings.ocsp_path):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        await self.snapshots.refresh()
+        client, server = self.settings.client_proxy, self.settings.server_proxy
+        if client.http_port:
+            await self.client_server.listen(client.host, client.http_port)
+        if client.https_port:
+            self._https = await self.client_server.listen(
+                client.host, client.https_port, tls=self._consumer_context()
+            )
+        if server.ocsp_port:
+            await self.ocsp_server.listen(server.ocsp_host, server.ocsp_port)
+        await self._look_at_authentication_key()
+
+    async def stop(self) -> None:
+        """Accept nothing new, let running exchanges finish: consumers' first, then peers'."""
+        await asyncio.gather(
+            self.client_server.drain(DRAIN_SECONDS),
+            self.peer_server.drain(DRAIN_SECONDS),
+            self.ocsp_server.drain(DRAIN_SECONDS),
+        )
+
+    def close(self) -> None:
+        """Cut what is left."""
+        self.peers.close()
+        self.services.close()
+        for client in (self.signer, self.message_log):
+            if isinstance(client, SignerClient | LogClient):
+                client.close()
+
+    async def _keep_looking(self) -> None:
+        """Follow changes of configuration, keys and certificates."""
+        loop = asyncio.get_running_loop()
+        next_key_look = 0.0
+        problems: dict[str, str] = {}
+        while True:
+            await asyncio.sleep(LOOK_INTERVAL)
+            await self.snapshots.refresh()
+            if loop.time() >= next_key_look or self._peer_port is None:
+                next_key_look = loop.time() + KEY_INTERVAL
+                await self._look_at_authentication_key()
+            self._follow_consumer_certificates()
+            found = {what: error.message for what, error in self.snapshots.problems.items()}
+            if found and found != problems:
+                self.log.warning("problems", **found)
+            elif found != problems:
+                self.log.info("all problems are solved")
+            if found != problems:
+                problems = found
+
+    async def _look_at_authentication_key(self) -> None:
+        try:
+            authorities = self.snapshots.current().globalconf.ca_certificates()
+            changed = await self.auth_key.refresh(authorities)
+        except PostroadError as error:
+            self.snapshots.problems["authentication key"] = error
+            return
+        self.snapshots.problems.pop("authentication key", None)
+        context = self.auth_key.server_context
+        section = self.settings.server_proxy
+        if context is None or not section.port:
+            return
+        if self._peer_port is None:
+            self._peer_port = await self.peer_server.listen(section.host, section.port, tls=context)
+            self.log.info("server port open", port=self._peer_port.port)
+        elif changed:
+            self._peer_port.switch_tls(context)
+
+    def _consumer_context(self) -> ssl.SSLContext:
+        return information_system_context(
+            self.internal.key_pem,
+            self.internal.chain_pem,
+            [*self._known_certificates, self.internal.certificate.der],
+        )
+
+    def _follow_consumer_certificates(self) -> None:
+        """Let the HTTPS port know every registered certificate of information systems."""
+        try:
+            clients = self.snapshots.current().serverconf.clients
+        except PostroadError:
+            return
+        known = frozenset(der for client in clients for der in client.certificates)
+        if known != self._known_certificates and self._https is not None:
+            self._known_certificates = known
+            self._https.switch_tls(self._consumer_context())
+
+    # ---- requests
+
+    async def _stamp_now(self, record_ids: Sequence[int]) -> None:
+        """Time-stamp log records at once, beside the background process that does it in time."""
+        if not isinstance(self.message_log, LogClient):
+            raise ConfigurationError("the log can't be stamped", code=FaultCode.TIMESTAMPING_FAILED)
+
+        async def configuration() -> GlobalConfiguration:
+            return self.snapshots.current().globalconf
+
+        if self._stamping is None:
+            self._stamping = build_stamping(
+                self.settings,
+                log=self.message_log,
+                fetcher=self.services,
+                configuration=configuration,
+                clock=self.clock,
+            )
+        await self._stamping.stamp_now(record_ids)
+
+    def _find_ocsp(self, certificate_hash: bytes) -> bytes | None:
+        """Our authentication certificate's OCSP response, by the SHA-1 or SHA-256 of its DER."""
+        certificate = self.auth_key.certificate
+        if certificate_hash not in {certificate.sha1, certificate.sha256}:
+            return None
+        return self.snapshots.ocsp.responses.get(certificate.sha1)
+
+    async def _serve_consumer(self, request: Request, responder: Responder) -> None:
+        report = ExchangeReport(side="client", remote=request.peer.address)
+        if not request.target.startswith(REST_PREFIX):
+            await serve_other(self.client_proxy, request, responder, stamp_now=self._stamp_now)
+            return
+        await self._observed(
+            serve_consumer(self.client_proxy, request, responder, report),
+            report,
+            lambda error: refuse_consumer(self.client_proxy, request, responder, report, error),
+        )
+
+    async def _serve_peer(self, request: Request, responder: Responder) -> None:
+        report = ExchangeReport(side="server", remote=request.peer.address)
+        if self.settings.server_proxy.close_after_response:
+            responder.keep_alive = False
+
+        async def refuse(error: Exception) -> None:
+            fault = fault_of(
+                error,
+                side_prefix=PROVIDER_SIDE,
+                detail_id=str(uuid.uuid4()),
+                dialect=self.dialect,
+            )
+            report.fault, report.message, report.detail_id = fault.code, fault.string, fault.detail
+            if responder.started:
+                raise error  # the server cuts the connection: half an answer is none
+            content_type = ("Content-Type", "text/xml;charset=utf-8")
+            await responder.respond(200, (content_type,), encode_soap_fault(fault))
+
+        await self._observed(
+            serve_peer(self.server_proxy, request, responder, report),
+            report,
+            refuse,
+        )
+
+    async def _observed(
+        self,
+        serving: Awaitable[None],
+        report: ExchangeReport,
+        refuse: Callable[[Exception], Awaitable[None]],
+    ) -> None:
+        """Await one exchange and write its line to the access log, whatever happens."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            await serving
+        except UnavailablePeer as error:
+            report.message = report.message or error.message  # the caller went away
+            raise
+        except Exception as error:  # noqa: BLE001 - the edge: a defect must not leave a caller alone
+            self._report_defect(report, error)
+            await refuse(error)
+        finally:
+            report.seconds = round(loop.time() - started, 6)
+            self.access_log.info("exchange", **report.line())
+
+    def _report_defect(self, report: ExchangeReport, error: Exception) -> None:
+        report.unexpected = type(error).__name__
+        self.log.error("unexpected error", request_id=report.request_id, exc_info=error)
+
+    def _failed(self, request: Request, error: Exception) -> None:
+        self.log.debug("request failed", target=request.target[:200], error=str(error))
+
+
+def run_worker(settings: Settings, index: int) -> None:
+    """Run one proxy worker in this process until it is told to stop."""
+    configure_logging(process=f"worker-{index}", style=settings.server.log_format)
+
+    async def main() -> None:
+        await Worker(settings, index).run()
+
+    forbid_memory_dumps()  # the authentication key is in our memory
+    with contextlib.suppress(KeyboardInterrupt):
+        uvloop.run(main())

@@ -1,0 +1,211 @@
+"""Two whole workers in one process: files on disk in, exchanges over the real ports out."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from postroad.adapters.files import write_atomic
+from postroad.adapters.http_client import HttpClient
+from postroad.globalconf.parts import PartMetadata
+from postroad.globalconf.stored import StoredPart, encode_layout
+from postroad.securityserver.internal_tls import load_internal_identity
+from postroad.securityserver.serverconf.snapshot import (
+    FORMAT,
+    ServerConfSnapshot,
+    store_snapshot,
+)
+from postroad.securityserver.settings import parse_settings
+from postroad.securityserver.worker import Worker
+from support.exchange import CLIENT, REGISTER, SERVICE, TARGET, Server, World
+
+CONSUMER_HOST = "127.0.41.11"
+PROVIDER_HOST = "127.0.41.12"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((CONSUMER_HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def publish(world: World, server: Server) -> None:
+    """Write what the other processes of a server keep up to date for its workers."""
+    shared = world.globalconf.shared("TEST")
+    assert shared is not None
+    parts = {
+        "shared-params.xml": StoredPart(shared.encode(6), PartMetadata(version=6)),
+        "private-params.xml": StoredPart(
+            world.globalconf.private.encode(6), PartMetadata(version=6)
+        ),
+    }
+    for name, data in encode_layout("TEST", [("TEST", parts)]).items():
+        path = server.home / "globalconf" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, data)
+    for identity in (server.sign, server.auth):
+        der = world.lab.ocsp(identity.certificate, at=world.clock.at)
+        server.ocsp.store(identity.certificate, der)
+    snapshot = ServerConfSnapshot(
+        FORMAT, 1, server.id.encoded(), tuple(server.clients.values()), ()
+    )
+    store_snapshot(server.settings.snapshot_path, snapshot)
+
+
+Story = Callable[[World, dict[str, Worker], dict[str, int]], Awaitable[None]]
+
+
+def with_workers(tmp_path: Path, story: Story) -> None:
+    async def run() -> None:
+        world = World(tmp_path)
+        world.addresses = {"SS1": CONSUMER_HOST, "SS2": PROVIDER_HOST}
+        world.configure()
+        ports = {name: free_port() for name in ("http", "https", "peer", "ocsp")}
+        async with asyncio.timeout(30), world:
+            workers: dict[str, Worker] = {}
+            for server, host in ((world.consumer, CONSUMER_HOST), (world.provider, PROVIDER_HOST)):
+                server.settings = parse_settings(
+                    f"""
+                    [server]
+                    identifier = "{server.id.encoded()}"
+                    [client_proxy]
+                    host = "{host}"
+                    http_port = {ports["http"]}
+                    https_port = {ports["https"]}
+                    [server_proxy]
+                    host = "{host}"
+                    port = {ports["peer"]}
+                    peer_port = {ports["peer"]}
+                    ocsp_host = "{host}"
+                    ocsp_port = {ports["ocsp"]}
+                    peer_ocsp_port = {ports["ocsp"]}
+                    """,
+                    home=server.home,
+                )
+                publish(world, server)
+                worker = Worker(server.settings, 0, signer=server.signer, message_log=server.log)
+                await worker.start()
+                workers[server.id.server_code] = worker
+            try:
+                await story(world, workers, ports)
+            finally:
+                for worker in workers.values():
+                    await worker.stop()
+                    worker.close()
+
+    asyncio.run(run())
+
+
+async def fetch(url: str, client: HttpClient, method: str = "GET", body: bytes = b"") -> bytes:
+    response = await client.fetch(
+        method, url, headers=(("X-Road-Client", CLIENT.encoded()),), body=body
+    )
+    assert response.status == 200, response.body
+    return response.body
+
+
+def test_a_request_passes_two_workers(tmp_path: Path) -> None:
+    async def story(world: World, workers: dict[str, Worker], ports: dict[str, int]) -> None:
+        url = f"http://{CONSUMER_HOST}:{ports['http']}{TARGET}"
+        assert await fetch(url, world.client, "POST", b"x" * 200_000) == b"hello"
+        assert await fetch(url, world.client) == b"hello"
+        assert len(world.consumer.log.records) == len(world.provider.log.records) == 4
+
+    with_workers(tmp_path, story)
+
+
+def test_a_withdrawn_right_counts_at_the_next_look(tmp_path: Path) -> None:
+    async def story(world: World, workers: dict[str, Worker], ports: dict[str, int]) -> None:
+        url = f"http://{CONSUMER_HOST}:{ports['http']}{TARGET}"
+        assert await fetch(url, world.client) == b"hello"
+        world.offer(endpoint=("PUT", "**"))
+        publish(world, world.provider)
+        await workers["SS2"].snapshots.refresh()
+        answer = await world.client.fetch(
+            "GET", url, headers=(("X-Road-Client", CLIENT.encoded()),)
+        )
+        assert answer.header("X-Road-Error") == "server.serverproxy.access_denied"
+
+    with_workers(tmp_path, story)
+
+
+def test_broken_configuration_leaves_the_former_state_in_place(tmp_path: Path) -> None:
+    async def story(world: World, workers: dict[str, Worker], ports: dict[str, int]) -> None:
+        (world.provider.home / "globalconf" / "instance-identifier").write_bytes(b"")
+        write_atomic(world.provider.settings.snapshot_path, b"junk")
+        await workers["SS2"].snapshots.refresh()
+        assert set(workers["SS2"].snapshots.problems) == {"globalconf", "serverconf"}
+        url = f"http://{CONSUMER_HOST}:{ports['http']}{TARGET}"
+        assert await fetch(url, world.client) == b"hello"
+
+    with_workers(tmp_path, story)
+
+
+def test_the_server_port_opens_when_a_key_is_lent(tmp_path: Path) -> None:
+    async def story(world: World, workers: dict[str, Worker], ports: dict[str, int]) -> None:
+        worker = workers["SS2"]
+        assert worker._peer_port is not None
+        assert worker._peer_port.port == ports["peer"]
+        assert worker._find_ocsp(world.provider.auth.certificate.sha256) is not None
+        assert worker._find_ocsp(bytes(20)) is None
+
+    with_workers(tmp_path, story)
+
+
+def test_another_path_is_not_served(tmp_path: Path) -> None:
+    async def story(world: World, workers: dict[str, Worker], ports: dict[str, int]) -> None:
+        answer = await world.client.fetch("GET", f"http://{CONSUMER_HOST}:{ports['http']}/r2/x")
+        assert answer.status == 404
+
+    with_workers(tmp_path, story)
+
+
+def test_a_defect_of_ours_is_told_as_an_internal_error(tmp_path: Path) -> None:
+    async def story(world: World, workers: dict[str, Worker], ports: dict[str, int]) -> None:
+        async def broken(record: object) -> int:
+            raise KeyError("secret")
+
+        world.consumer.log.append = broken  # type: ignore[method-assign]  # a double
+        url = f"http://{CONSUMER_HOST}:{ports['http']}{TARGET}"
+        answer = await world.client.fetch(
+            "GET", url, headers=(("X-Road-Client", CLIENT.encoded()),)
+        )
+        assert answer.header("X-Road-Error") == "server.clientproxy.internal_error"
+        assert b"secret" not in answer.body
+
+    with_workers(tmp_path, story)
+
+
+def test_every_server_has_its_own_internal_certificate(tmp_path: Path) -> None:
+    async def story(world: World, workers: dict[str, Worker], ports: dict[str, int]) -> None:
+        one = load_internal_identity(world.consumer.home).certificate
+        two = load_internal_identity(world.provider.home).certificate
+        assert one != two
+        assert SERVICE.client == REGISTER
+
+    with_workers(tmp_path, story)
+
+
+def test_the_configuration_to_verify_with_is_given_to_anybody(tmp_path: Path) -> None:
+    async def story(world: World, workers: dict[str, Worker], ports: dict[str, int]) -> None:
+        url = f"http://{CONSUMER_HOST}:{ports['http']}/verificationconf"
+        answer = await world.client.fetch("GET", url)
+        assert (answer.status, answer.body[:2]) == (200, b"PK")
+        assert (await world.client.fetch("POST", url)).status == 405
+
+    with_workers(tmp_path, story)
+
+
+def test_containers_are_given_to_the_client_alone(tmp_path: Path) -> None:
+    async def story(world: World, workers: dict[str, Worker], ports: dict[str, int]) -> None:
+        base = f"http://{CONSUMER_HOST}:{ports['http']}/asic?queryId=q&xRoadInstance=TEST"
+        own = f"{base}&memberClass=COM&memberCode=1&subsystemCode=app"
+        other = f"{base}&memberClass=GOV&memberCode=2&subsystemCode=reg"
+        assert (await world.client.fetch("GET", base)).status == 400
+        assert (await world.client.fetch("GET", other)).status == 401
+        # The log of this test is in memory, so there is no database to look into.
+        assert (await world.client.fetch("GET", own)).status == 500
+
+    with_workers(tmp_path, story)

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from support.central_server import MovingClock
+from support.messagelog import NOW, WORKING, record
+
+from postroad.securityserver.messagelog import housekeeping as rules
+from postroad.securityserver.messagelog.housekeeping import Housekeeping
+from postroad.securityserver.messagelog.intake import LogWriter, WriterRules
+from postroad.securityserver.messagelog.opening import open_database
+from postroad.securityserver.messagelog.stop_rule import STATE_NAME
+from postroad.securityserver.messagelog.store import LogStore
+
+
+@dataclass
+class Open:
+    writer: LogWriter
+    housekeeping: Housekeeping
+    path: Path
+    spool: Path
+
+
+@contextlib.asynccontextmanager
+async def opened(home: Path) -> AsyncIterator[Open]:
+    path = home / "messagelog.sqlite"
+    url = f"sqlite:///{path}"
+    clock = MovingClock(NOW)
+    writer = LogWriter(LogStore(open_database(url)), home / "spool", WriterRules(), clock)
+    await writer.set_state(STATE_NAME, WORKING.encode())
+    housekeeping = Housekeeping(writer, url, home / "spool", clock)
+    try:
+        yield Open(writer, housekeeping, path, home / "spool")
+    finally:
+        await writer.close()
+        housekeeping.close()
+
+
+def test_tells_the_writer_what_waits_for_a_stamp(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with opened(tmp_path) as log:
+            await log.writer.submit(record(created_at=NOW))
+            await log.housekeeping.look()
+            assert log.writer.status(0).oldest_pending == NOW
+
+    asyncio.run(scenario())
+
+
+def test_checkpoints_only_after_commits(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with opened(tmp_path) as log:
+            await log.housekeeping.checkpoint()
+            assert log.housekeeping.log_bytes == 0
+            await log.writer.submit(record())
+            await log.housekeeping.checkpoint()  # the first one opens its connection
+            await log.writer.submit(record())
+            assert log.writer.uncheckpointed > 0
+            await log.housekeeping.checkpoint()
+            assert log.housekeeping.log_bytes > 0
+            assert log.writer.uncheckpointed == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_log_that_never_gets_empty_is_emptied_between_transactions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "LONGEST_LOG", 1)
+
+    async def scenario() -> None:
+        async with opened(tmp_path) as log:
+            asked = []
+            real = LogStore.checkpoint
+            monkeypatch.setattr(LogStore, "checkpoint", lambda s: asked.append(1) or real(s))
+            for _ in range(2):
+                await log.writer.submit(record())
+                await log.housekeeping.checkpoint()
+            assert asked
+
+    asyncio.run(scenario())
+
+
+def test_removes_orphan_spool_files(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with opened(tmp_path) as log:
+            log.spool.mkdir()
+            for name, age in (("old", 3601), ("young", 3599)):
+                (log.spool / name).write_bytes(b"x")
+                written = NOW.timestamp() - age
+                os.utime(log.spool / name, (written, written))
+            await log.housekeeping.clean_spool()
+            assert [path.name for path in log.spool.iterdir()] == ["young"]
+
+    asyncio.run(scenario())
+
+
+def test_works_until_stopped_and_says_trouble_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "TICK_S", 0.001)
+    monkeypatch.setattr(rules, "LOOK_S", 0.0)
+
+    async def scenario() -> None:
+        async with opened(tmp_path) as log:
+            said: list[str] = []
+
+            class Listener:
+                def warning(self, event: str, **facts: object) -> None:
+                    said.append(f"{event}: {facts['what']}")
+
+            log.housekeeping._log = Listener()  # type: ignore[assignment]
+            stop = asyncio.Event()
+            running = asyncio.ensure_future(log.housekeeping.run(stop))
+            await log.writer.submit(record())
+            while log.writer.status(0).oldest_pending is None:
+                await asyncio.sleep(0.001)
+            away = log.path.rename(tmp_path / "elsewhere")
+            while not said:
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.02)
+            away.rename(log.path)
+            while log.housekeeping._trouble:
+                await asyncio.sleep(0.001)
+            stop.set()
+            await running
+            assert "message log housekeeping failed: look" in said
+            assert len(said) == len(set(said))
+
+    asyncio.run(scenario())
+
+
+def test_looks_again_soon_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "TICK_S", 0.001)
+
+    async def scenario() -> None:
+        async with opened(tmp_path) as log:
+            stop = asyncio.Event()
+            running = asyncio.ensure_future(log.housekeeping.run(stop))
+            await asyncio.sleep(0.02)
+            await log.writer.submit(record())
+            assert log.writer.status(0).oldest_pending is None
+            log.housekeeping.look_soon()
+            while log.writer.status(0).oldest_pending is None:
+                await asyncio.sleep(0.001)
+            stop.set()
+            await running
+
+    asyncio.run(scenario())

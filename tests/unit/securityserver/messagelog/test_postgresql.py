@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from support.messagelog import open_log, record
+
+from postroad.errors import ConfigurationError
+from postroad.securityserver.messagelog.opening import open_database
+from postroad.securityserver.messagelog.postgresql import PostgresqlDatabase
+from postroad.securityserver.messagelog.store import LogStore
+
+if TYPE_CHECKING:
+    from support.postgresql import PostgresqlServer
+
+
+@pytest.fixture
+def url(postgresql_server: PostgresqlServer) -> str:
+    return postgresql_server.create_database()
+
+
+def test_durability_is_ours_to_choose(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("ALTER ROLE postgres SET synchronous_commit = off")
+        database = PostgresqlDatabase(url)
+        assert database.rows("SHOW synchronous_commit") == [("on",)]
+        database.close()
+        connection.execute("ALTER ROLE postgres RESET synchronous_commit")
+
+
+def test_a_server_that_is_down_is_told(postgresql_server: PostgresqlServer, url: str) -> None:
+    with open_log(url) as log:
+        (first,) = log.store.append_many([record()])
+        postgresql_server.stop()
+        try:
+            for _ in range(2):
+                with pytest.raises(ConfigurationError) as refused:
+                    log.store.append_many([record()])
+                assert refused.value.fault_code == "logging_failed.database_error"
+            with pytest.raises(ConfigurationError):
+                log.reader.pending(1)
+        finally:
+            postgresql_server.start()
+        (second,) = log.store.append_many([record()])
+        assert [waiting.id for waiting in log.reader.pending(10)] == [first, second]
+
+
+def test_a_connection_lost_inside_a_transaction_leaves_nothing(
+    postgresql_server: PostgresqlServer, url: str
+) -> None:
+    database = open_database(url)
+    LogStore(database).prepare()
+    with (
+        psycopg.connect(postgresql_server.url("postgres"), autocommit=True) as killer,
+        pytest.raises(ConfigurationError) as refused,
+        database.transaction(),
+    ):
+        database.change("INSERT INTO log_state (name, value) VALUES ('a', '')")
+        killer.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name = 'postroad message log'"
+        )
+        database.rows("SELECT 1")
+    assert refused.value.fault_code == "logging_failed.database_error"
+    assert database.rows("SELECT name FROM log_state") == []
+    database.close()
+
+
+def test_a_connection_lost_at_the_commit_is_told(
+    postgresql_server: PostgresqlServer, url: str
+) -> None:
+    database = open_database(url)
+    LogStore(database).prepare()
+    with (
+        psycopg.connect(postgresql_server.url("postgres"), autocommit=True) as killer,
+        pytest.raises(ConfigurationError),
+        database.transaction(),
+    ):
+        database.insert("log_state", ("name", "value"), [("a", b"")])
+        killer.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name = 'postroad message log'"
+        )
+    database.close()
+
+
+def test_a_value_that_cannot_be_stored_is_a_refused_row(url: str) -> None:
+    database = open_database(url)
+    LogStore(database).prepare()
+    with pytest.raises(ConfigurationError) as refused, database.transaction():
+        database.insert("log_state", ("name", "value"), [("a\0b", b"")])
+    assert refused.value.fault_code == "logging_failed"
+    assert database.rows("SELECT 1") == [(1,)]
+    database.close()
+
+
+def test_errors_do_not_quote_the_row(url: str) -> None:
+    database = open_database(url)
+    LogStore(database).prepare()
+    with pytest.raises(ConfigurationError) as refused, database.transaction():
+        database.insert("log_state", ("name", "value"), [("canary", None)])
+    assert "canary" not in refused.value.message
+    database.close()
+
+
+def test_two_processes_may_migrate_at_once(url: str) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    def prepare(_number: int) -> None:
+        database = open_database(url)
+        database.migrate()
+        database.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(prepare, range(4)))
+
+
+def test_a_checkpoint_is_the_servers_business(url: str) -> None:
+    assert open_database(url).checkpoint() == 0

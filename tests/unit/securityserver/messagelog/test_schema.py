@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from postroad.errors import ConfigurationError
+from postroad.securityserver.messagelog.opening import open_database
+from postroad.securityserver.messagelog.schema import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from support.messagelog import OpenLog
+
+
+def test_migrating_again_changes_nothing(log: OpenLog) -> None:
+    database = open_database(log.url)
+    database.migrate()
+    database.migrate()
+    assert database.rows("SELECT version FROM messagelog_schema") == [(SCHEMA_VERSION,)]
+    database.close()
+
+
+def test_a_database_of_a_newer_program_is_refused(log: OpenLog) -> None:
+    log.store._database.change("UPDATE messagelog_schema SET version = ?", (SCHEMA_VERSION + 1,))
+    database = open_database(log.url)
+    with pytest.raises(ConfigurationError, match="use the newer program"):
+        database.migrate()
+    database.close()
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(url: str) -> None:
+    database = open_database(url)
+    database.migrate()
+    database.change("DROP TABLE messagelog_schema")
+    with pytest.raises(ConfigurationError):  # logrecord exists already
+        database.migrate()
+    with pytest.raises(ConfigurationError):
+        database.rows("SELECT version FROM messagelog_schema")
+    database.close()
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        "discriminator",
+        "time",
+        "archived",
+        "queryid",
+        "xrequestid",
+        "response",
+        "memberclass",
+        "membercode",
+        "subsystemcode",
+        "signaturehash",
+        "timestamprecord",
+    ],
+)
+def test_the_protocols_columns_have_the_protocols_names(log: OpenLog, column: str) -> None:
+    log.store._database.rows(f"SELECT {column} FROM logrecord")
