@@ -138,4 +138,4 @@ def test_no_acknowledged_message_is_lost(ecosystem: Ecosystem) -> None:
                 for data in containers(ecosystem, party, query_id)
             ]
             signers = [report.signature.signer for report in reports]
-            assert signers == [CONSUMER.owner, PROVIDER.owner]
+            assert signers == [CONSUMER.subsystem, PROVIDER.subsystem]

@@ -77,6 +77,9 @@ class _Counting(ThreadingHTTPServer):
         self.requests = 0
         self._lock = threading.Lock()
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Stay quiet when the caller has gone away."""
+
     def count(self) -> None:
         with self._lock:
             self.requests += 1
