@@ -68,7 +68,9 @@ def command(  # noqa: PLR0913 - one parameter an option
     connection = _connect(server, cert=cert, key=key, cacert=cacert, timeout=timeout)
     started = time.monotonic()
     try:
-        with _body(data) as body:
+        with _body(data) as (body, size):
+            if size is not None:
+                sent.setdefault("Content-Length", str(size))
             connection.request(method.upper(), target, body=body, headers=sent)
             response = connection.getresponse()
             failed = _show(response, output=output, started=started)
@@ -115,17 +117,18 @@ def _connect(
 
 
 @contextlib.contextmanager
-def _body(data: str | None) -> Iterator[bytes | IO[bytes] | None]:
-    """Yield the request's body: nothing, text, a file or standard input."""
+def _body(data: str | None) -> Iterator[tuple[bytes | IO[bytes] | None, int | None]]:
+    """Yield the request's body, nothing, text, a file or standard input, and its size if known."""
     if data is None:
-        yield None
+        yield None, None
     elif data == "@-":
-        yield sys.stdin.buffer
+        yield sys.stdin.buffer, None
     elif data.startswith("@"):
-        with Path(data[1:]).open("rb") as file:
-            yield file
+        path = Path(data[1:])
+        with path.open("rb") as file:
+            yield file, path.stat().st_size
     else:
-        yield data.encode()
+        yield data.encode(), None
 
 
 @contextlib.contextmanager
