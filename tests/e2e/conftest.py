@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -18,12 +20,23 @@ def network(number: int) -> str:
     return f"127.{100 + worker}.{number}"
 
 
+@contextmanager
+def running(home: Path, number: int) -> Iterator[Ecosystem]:
+    layout = Layout(home, network(number))
+    with Ecosystem(layout, Options(algorithm=KeyAlgorithm.EC_P256)) as ecosystem:
+        ecosystem.start(lambda _step: None)
+        yield ecosystem
+
+
 @pytest.fixture(scope="module")
-def ecosystem(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Ecosystem]:
-    number = sum(request.module.__name__.encode()) % 200 + 10
-    layout = Layout(tmp_path_factory.mktemp("ecosystem"), network(number))
-    with Ecosystem(layout, Options(algorithm=KeyAlgorithm.EC_P256)) as running:
-        running.start(lambda _step: None)
-        yield running
+def ecosystem(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ecosystem]:
+    """An ecosystem that one module may spoil."""
+    with running(tmp_path_factory.mktemp("own"), 2) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def shared_ecosystem(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ecosystem]:
+    """An ecosystem for everybody who leaves it as it was; mark the tests with one xdist group."""
+    with running(tmp_path_factory.mktemp("shared"), 3) as started:
+        yield started

@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from typing import Self
 
 import pytest
 
@@ -22,9 +23,8 @@ from postroad.demo.tour import load_stored
 from postroad.errors import UnavailablePeer
 from postroad.evidence.asic import parse_container
 from postroad.evidence.container_verification import verify_container
-from typing import Self
 
-pytestmark = [pytest.mark.xdist_group("killed-processes"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.xdist_group("ecosystem"), pytest.mark.timeout(300)]
 
 CHILDREN = ("signer", "logwriter", "worker-0", "background")
 CONSUMERS = 4
@@ -108,7 +108,8 @@ def containers(ecosystem: Ecosystem, party: Party, query_id: str) -> Iterator[by
         yield answer.body
 
 
-def test_no_acknowledged_message_is_lost(ecosystem: Ecosystem) -> None:
+def test_no_acknowledged_message_is_lost(shared_ecosystem: Ecosystem) -> None:
+    ecosystem = shared_ecosystem
     with Load(ecosystem) as load:
         for party in PARTIES:
             for child in CHILDREN:

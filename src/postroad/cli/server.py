@@ -242,7 +242,9 @@ def export(query_id: str, out: Path, home: Path) -> None:
     """Write the signed containers of an exchange, named by its query id, from the message log."""
     from postroad.securityserver.messagelog import export as exporting  # noqa: PLC0415
 
-    written = exporting.export_containers(load_settings(home).messagelog_url, query_id, out)
+    settings = load_settings(home)
+    out.mkdir(parents=True, exist_ok=True)
+    written = exporting.export_containers(settings.messagelog_url, query_id, out)
     if not written:
         raise ConfigurationError(
             f"the message log holds no message of the id {query_id!r}", code=FaultCode.NOT_FOUND

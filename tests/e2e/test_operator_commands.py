@@ -1,0 +1,95 @@
+"""What the operator, the integrator and the auditor type, against a running ecosystem."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from postroad.demo.consumer import call
+from postroad.demo.ecosystem import Ecosystem
+from postroad.demo.layout import CONSUMER, PARTIES, PROVIDER, SERVICE_CODE
+from postroad.demo.processes import wait_until
+from postroad.demo.tour import Tour
+
+pytestmark = pytest.mark.xdist_group("ecosystem")
+
+PATH = f"/r1/{PROVIDER.subsystem.encoded()}/{SERVICE_CODE}"
+
+
+def postroad(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "postroad", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_demos_tour_shows_every_step(shared_ecosystem: Ecosystem) -> None:
+    tour = Tour(shared_ecosystem.layout, shared_ecosystem.check)
+    titles = [shown.title for shown in tour.run()]
+    assert len(titles) == 6
+    result = postroad(
+        "verify",
+        *tour.containers,
+        "--conf",
+        shared_ecosystem.layout.server_home(CONSUMER) / "globalconf",
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "12 valid, 0 invalid, 0 not judged" in result.stdout
+
+
+def test_the_integrator_calls_and_reads_the_answer(shared_ecosystem: Ecosystem) -> None:
+    url = shared_ecosystem.layout.client_url(CONSUMER)
+    client = CONSUMER.subsystem.encoded()
+    answered = postroad("call", "GET", f"{PATH}/persons/2", "--server", url, "--client", client)
+    assert answered.returncode == 0
+    assert json.loads(answered.stdout)["name"] == "Aino Virtanen"
+    refused = postroad("call", "GET", f"{PATH}/persons", "--server", url, "--client", client)
+    assert refused.returncode == 1
+    assert "server.serverproxy.access_denied" in refused.stderr
+    assert "Who must act:  the owner of the service" in refused.stderr
+
+
+def test_the_auditor_exports_an_exchange_by_its_id(
+    shared_ecosystem: Ecosystem, tmp_path: Path
+) -> None:
+    layout = shared_ecosystem.layout
+    answer = call(layout.client_url(CONSUMER), "POST", "/applications", body=b"for the auditor")
+    for party in PARTIES:
+        out = tmp_path / party.server_code
+        home = layout.server_home(party)
+
+        def is_exported(out: Path = out, home: Path = home) -> bool:
+            result = postroad("server", "export", answer.query_id, "--out", out, "--home", home)
+            return result.returncode == 0
+
+        wait_until("the export", is_exported)
+        files = sorted(out.iterdir())
+        assert len(files) == 2
+        result = postroad("verify", *files, "--conf", home / "globalconf", "--json")
+        assert result.returncode == 0, result.stdout
+        verdicts = json.loads(result.stdout)["results"]
+        assert {verdict["verdict"] for verdict in verdicts} == {"valid"}
+
+
+def test_the_operator_sees_the_state_of_the_server(shared_ecosystem: Ecosystem) -> None:
+    home = shared_ecosystem.layout.server_home(PROVIDER)
+    for arguments in (
+        ("status",),
+        ("token", "status"),
+        ("key", "list"),
+        ("cert", "list"),
+        ("client", "list"),
+        ("service", "list"),
+    ):
+        result = postroad("server", *arguments, "--home", home)
+        assert result.returncode == 0, (arguments, result.stderr)
+        assert result.stdout.strip()
+    unchanged = postroad("server", "diff", home / "services.toml", "--home", home)
+    assert unchanged.returncode == 0, unchanged.stdout
