@@ -1,42 +1,84 @@
 """How do processes write their logs: structured lines on standard error, secrets kept out.
 
-One canonical line per exchange and a line per change of state. Keys are glossary words.
+One canonical line per exchange and a line per change of state. Keys are glossary words. A log that
+can't be written (a full disk behind standard error) never stops a message: the line is dropped.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 import sys
 from typing import TYPE_CHECKING, Literal
 
 import structlog
 
 if TYPE_CHECKING:
-    from structlog.typing import EventDict, WrappedLogger
+    from structlog.typing import EventDict, Processor, WrappedLogger
 
-SECRET_KEYS = frozenset(
-    {"pin", "password", "private_key", "key_pem", "body", "secret", "token_pin"}
-)
+SECRET_KEYS = frozenset({"pin", "password", "private_key", "key_pem", "body", "secret"})
+"""Keys whose values never reach a log, whoever passes them."""
+
+_BARE = re.compile(r"[!#-<>-~]+")
+"""Values that need no quotes: printable ASCII without blanks, quotes and equals signs."""
+
+
+class _Sink:
+    """Writes one line; the text of a line is whole, whatever other processes write."""
+
+    def __init__(self, *_names: object) -> None:
+        self._stream = sys.stderr
+
+    def msg(self, line: str) -> None:
+        """Write a line."""
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            return  # the disk behind it is full or it is closed: exchanges go on
+
+    debug = info = warning = warn = error = critical = exception = fatal = log = msg
 
 
 def _redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    for key in SECRET_KEYS.intersection(event):
-        event[key] = "[redacted]"
-    for key, value in event.items():
-        if isinstance(value, (bytes, bytearray, memoryview)):
-            event[key] = f"[{len(value)} bytes]"
+    for key in event:
+        if key in SECRET_KEYS:
+            event[key] = "[redacted]"
+        elif isinstance(event[key], (bytes, bytearray, memoryview)):
+            event[key] = f"[{len(event[key])} bytes]"
     return event
+
+
+def _plain(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    """Render ``time level event key=value …``; a value with blanks is quoted as in JSON."""
+    head = f"{event.pop('timestamp', '')} {event.pop('level', '')} {event.pop('event', '')}"
+    trace = event.pop("exception", None)
+    pairs = [f"{key}={_value(value)}" for key, value in event.items()]
+    line = " ".join((head, *pairs))
+    return f"{line}\n{trace}" if trace else line
+
+
+def _value(value: object) -> str:
+    if type(value) is int or type(value) is float or value is None:
+        return str(value)
+    text = str(value)
+    if _BARE.fullmatch(text):
+        return text
+    return json.dumps(text, ensure_ascii=False)
 
 
 def configure_logging(
     *, process: str, style: Literal["text", "json"] = "text", level: int = logging.INFO
 ) -> None:
     """Set up structured logging for one process; call it once, at its start."""
-    renderer: structlog.typing.Processor
+    renderer: Processor
     if style == "json":
         renderer = structlog.processors.JSONRenderer(sort_keys=False)
+    elif sys.stderr.isatty():
+        renderer = structlog.dev.ConsoleRenderer(pad_event_to=0)
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
+        renderer = _plain
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -47,7 +89,7 @@ def configure_logging(
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=_Sink,
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process)
