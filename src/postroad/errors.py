@@ -215,13 +215,19 @@ class ConfigurationError(PostroadError):
 
 
 class RemoteFault(PostroadError):
-    """A fault that a peer sent, kept word for word: its code is relayed, never re-prefixed."""
+    """A fault that a peer sent, kept word for word: its code is relayed, never re-prefixed.
 
-    def __init__(self, code_text: str, string: str, *, actor: str = "", detail: str = "") -> None:
+    ``xml`` is the SOAP fault as it came, for those who relay it as it is; empty if there is none.
+    """
+
+    def __init__(
+        self, code_text: str, string: str, *, actor: str = "", detail: str = "", xml: bytes = b""
+    ) -> None:
         super().__init__(string)
         self.code_text = code_text
         self.actor = actor
         self.detail = detail
+        self.xml = xml
 
     @property
     def fault_code(self) -> str:

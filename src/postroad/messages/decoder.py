@@ -33,7 +33,9 @@ from postroad.messages.events import (
     SoapMessage,
     Stage,
 )
-from postroad.messages.faults import is_soap_fault, parse_soap_fault
+from postroad.messages.faults import parse_soap_fault
+from postroad.messages.soap import SoapFault
+from postroad.messages.soap_reading import SoapReader
 from postroad.wire.headers import without
 from postroad.wire.mime import (
     MediaType,
@@ -45,6 +47,7 @@ from postroad.wire.mime import (
     PartData,
     PartEnd,
 )
+from postroad.wire.xml_stream import StreamLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,14 +89,16 @@ class TransportLimits:
                 return self.ocsp_bytes
             case PartKind.REST_REQUEST | PartKind.REST_RESPONSE:
                 return self.rest_bytes
-            case PartKind.SOAP:
-                return self.soap_bytes
             case PartKind.HASH_CHAIN | PartKind.HASH_CHAIN_RESULT:
                 return self.hash_chain_bytes
             case PartKind.SIGNATURE:
                 return self.signature_bytes
             case _:
                 return self.fault_bytes
+
+
+_DEFAULT_LIMITS = TransportLimits()
+_NO_PART = PartBegin(())
 
 
 class TransportDecoder:
@@ -121,6 +126,7 @@ class TransportDecoder:
         "_nested",
         "_ocsp_count",
         "_reader",
+        "_soap",
         "_stage",
     )
 
@@ -135,7 +141,7 @@ class TransportDecoder:
         media_type = MediaType.parse(content_type)
         if media_type.base != "multipart/mixed":
             raise _bad_type(f"a transport message can't be {media_type.base}")
-        self._limits = limits or TransportLimits()
+        self._limits = limits or _DEFAULT_LIMITS
         self._direction = direction
         self._missing = missing
         self._reader = MultipartReader(
@@ -143,10 +149,11 @@ class TransportDecoder:
         )
         self._stage = Stage.START
         self._kind: PartKind | None = None
-        self._begin = PartBegin(())
+        self._begin = _NO_PART
         self._collected: list[bytes] = []
         self._collected_size = 0
         self._nested: MultipartReader | None = None
+        self._soap: SoapReader | None = None
         self._attachment_number = 0
         self._ocsp_count = 0
         self._body_size = 0
@@ -190,6 +197,8 @@ class TransportDecoder:
             self._ocsp_count += 1
             if self._ocsp_count > self._limits.ocsp_parts:
                 raise _bad_order(f"more than {self._limits.ocsp_parts} OCSP responses")
+        elif kind is PartKind.SOAP:
+            self._soap = SoapReader(limits=StreamLimits(max_bytes=self._limits.soap_bytes))
         elif kind is PartKind.REST_BODY:
             events.append(BodyStart())
         elif kind is PartKind.ATTACHMENTS:
@@ -226,7 +235,9 @@ class TransportDecoder:
             else:
                 self._attachments(self._nested.feed(data), events)
             return
-        if kind is not None:
+        if self._soap is not None:
+            self._soap.feed(data)
+        elif kind is not None:
             self._collected_size += len(data)
             if self._collected_size > self._limits.of(kind):
                 raise _bad_order(f"a {kind.value} part exceeds {self._limits.of(kind)} bytes")
@@ -262,7 +273,7 @@ class TransportDecoder:
             case PartKind.REST_BODY:
                 events.append(BodyEnd())
             case PartKind.SOAP:
-                self._stage = self._soap_ends(content, events)
+                self._stage = self._soap_ends(events)
                 return
             case PartKind.ATTACHMENTS:
                 if self._nested is not None:
@@ -275,13 +286,21 @@ class TransportDecoder:
                 events.append(_WHOLE_PARTS[kind](content))
         self._stage = TRANSITIONS[self._direction][self._stage][kind]
 
-    def _soap_ends(self, content: bytes, events: list[Event]) -> Stage:
+    def _soap_ends(self, events: list[Event]) -> Stage:
         """Tell a SOAP message from a fault; in a response either may come first."""
-        if self._direction is Direction.RESPONSE and is_soap_fault(content):
-            events.append(FaultPart(content))
+        reader, self._soap = self._soap, None
+        if reader is None:
+            raise _bad_order("the end of a SOAP part that never began")
+        document = reader.finish()
+        if isinstance(document, SoapFault):
+            if self._direction is Direction.REQUEST:
+                raise MalformedInput(
+                    "a fault stands where a request must", code=FaultCode.MISSING_SOAP
+                )
+            events.append(FaultPart(document.xml))
             return Stage.SOAP_FAULT
         others = without(self._begin.headers, {"content-type"})
-        events.append(SoapMessage(self._begin.content_type or "", others, content))
+        events.append(SoapMessage(self._begin.content_type or "", others, document))
         return Stage.SOAP
 
     def _message_ends(self, events: list[Event]) -> None:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from postroad.messages.soap import SoapDocument
     from postroad.wire.headers import HeaderList
 
 
@@ -20,6 +21,8 @@ class Direction(Enum):
 
     REQUEST = auto()
     RESPONSE = auto()
+
+    __hash__ = object.__hash__  # members are unique; Enum's own is a function written in Python
 
 
 class PartKind(Enum):
@@ -36,6 +39,8 @@ class PartKind(Enum):
     SIGNATURE = "signature/bdoc-1.0/ts"
     FAULT = "text/xml; charset=UTF-8"
 
+    __hash__ = object.__hash__
+
 
 class Stage(Enum):
     """How far a transport message has come."""
@@ -50,6 +55,8 @@ class Stage(Enum):
     SIGNED = auto()
     SOAP_FAULT = auto()
     FAULT = auto()
+
+    __hash__ = object.__hash__
 
 
 _PROOF: Final = {
@@ -142,11 +149,16 @@ class BodyEnd:
 
 @dataclass(frozen=True, slots=True)
 class SoapMessage:
-    """The SOAP part: its content type as sent, its other part headers, its raw bytes."""
+    """The SOAP part: its content type as sent, its other part headers, what it says."""
 
     content_type: str
     headers: HeaderList
-    xml: bytes
+    document: SoapDocument
+
+    @property
+    def xml(self) -> bytes:
+        """The part as it came."""
+        return self.document.xml
 
 
 @dataclass(frozen=True, slots=True)

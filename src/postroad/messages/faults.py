@@ -32,6 +32,8 @@ SOAP_ENVELOPE: Final = "http://schemas.xmlsoap.org/soap/envelope/"
 FAULT_CONTENT_TYPE: Final = "text/xml; charset=UTF-8"
 CLIENT_SIDE: Final = ("server", "clientproxy")
 PROVIDER_SIDE: Final = ("server", "serverproxy")
+CONSUMER_FAULT: Final = "client"
+"""The first part of codes for what the SOAP consumer itself did wrong: no side is put before it."""
 
 _FAULT_LIMITS = XmlLimits(max_bytes=1024 * 1024, max_depth=32, max_elements=2000)
 _MAX_TEXT = 16 * 1024
@@ -74,7 +76,9 @@ def fault_of(
     if isinstance(error, RemoteFault):
         return Fault(error.fault_code, error.message, error.actor, error.detail or detail_id)
     if isinstance(error, PostroadError):
-        code = error.within(*side_prefix).fault_code
+        if error.prefix[:1] != (CONSUMER_FAULT,):
+            error.within(*side_prefix)
+        code = error.fault_code
         return Fault(spell(code, dialect), error.message, "", detail_id)
     code = ".".join((*side_prefix, FaultCode.INTERNAL_ERROR))
     return Fault(spell(code, dialect), "Internal error", "", detail_id)
@@ -116,14 +120,9 @@ def parse_soap_fault(xml: bytes) -> Fault:
     )
 
 
-def is_soap_fault(xml: bytes) -> bool:
-    """True if the envelope holds a fault; raises ``MalformedInput`` if it isn't an envelope."""
-    return _find_fault(xml) is not None
-
-
-def remote_fault(fault: Fault) -> RemoteFault:
-    """The error that stands for a fault a peer sent."""
-    return RemoteFault(fault.code, fault.string, actor=fault.actor, detail=fault.detail)
+def remote_fault(fault: Fault, xml: bytes = b"") -> RemoteFault:
+    """The error that stands for a fault a peer sent; ``xml`` is how it was written."""
+    return RemoteFault(fault.code, fault.string, actor=fault.actor, detail=fault.detail, xml=xml)
 
 
 @dataclass(frozen=True, slots=True)

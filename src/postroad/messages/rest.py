@@ -12,7 +12,7 @@ import base64
 import hashlib
 import hmac
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
@@ -66,8 +66,24 @@ _DROPPED_FROM_RESPONSE = DROPPED_HEADERS | {
     "x-road-client",
     "x-road-request-id",
 }
+_SAID_ONCE: Final = frozenset(
+    {
+        "x-road-client",
+        "x-road-id",
+        "x-road-issue",
+        "x-road-represented-party",
+        "x-road-request-id",
+        "x-road-security-server",
+        "x-road-userid",
+    }
+)
+"""What a request says of itself. Servers read the last of two values, many services the first."""
+_NOT_IN_VARIABLES: Final = re.compile(r"[^0-9a-z]")
 MAX_BLOCK_BYTES: Final = 256 * 1024
+MAX_TARGET: Final = 64 * 1024
+"""Longest target of a request; what is remembered of targets has a bound by it."""
 MAX_HEADERS: Final = 200
+_SHORT_NAME: Final = 64
 MAX_QUERY_ID: Final = 255
 """Longest X-Road-Id: longer ones can't be found again in a message log of the protocol's peers."""
 
@@ -100,6 +116,13 @@ class RestRequest:
     method: str
     target: str
     headers: HeaderList
+    _block: bytes = field(init=False, repr=False, compare=False)
+    _last: dict[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Both are asked for again and again while the message is carried.
+        object.__setattr__(self, "_block", _encode_block((self.method, self.target), self.headers))
+        object.__setattr__(self, "_last", _last_values(self.headers))
 
     @classmethod
     def parse(cls, block: bytes) -> RestRequest:
@@ -116,16 +139,16 @@ class RestRequest:
             raise _malformed(f"{self.method[:20]!r} is not a method of the REST protocol")
         _check_headers(self.headers)
         _parse_target(self.target)
+        _check_said_once(self.headers)
         _ = self.client
         _ = self.target_server
-        _check_represented_party(self.headers)
-        query_id = last_value(self.headers, "x-road-id")
-        if query_id is not None and len(query_id) > MAX_QUERY_ID:
+        _check_represented_party(self._last.get("x-road-represented-party"))
+        if len(self.query_id) > MAX_QUERY_ID:
             raise _malformed(f"X-Road-Id is longer than {MAX_QUERY_ID} characters")
 
     def encode(self) -> bytes:
         """The bytes that are transported, hashed, signed and logged."""
-        return _encode_block((self.method, self.target), self.headers)
+        return self._block
 
     @property
     def service(self) -> ServiceId:
@@ -145,7 +168,7 @@ class RestRequest:
     @property
     def client(self) -> ClientId:
         """The service client: the last X-Road-Client header."""
-        value = last_value(self.headers, "x-road-client")
+        value = self._last.get("x-road-client")
         if value is None:
             raise MalformedInput(
                 "the request has no X-Road-Client header",
@@ -156,7 +179,7 @@ class RestRequest:
     @property
     def query_id(self) -> str:
         """The X-Road-Id; empty if a peer sent none."""
-        return last_value(self.headers, "x-road-id") or ""
+        return self._last.get("x-road-id", "")
 
     @property
     def request_id(self) -> str:
@@ -168,18 +191,18 @@ class RestRequest:
     @property
     def target_server(self) -> SecurityServerId | None:
         """The security server the consumer asks for, or None."""
-        value = last_value(self.headers, "x-road-security-server")
+        value = self._last.get("x-road-security-server")
         return None if value is None else _server_of(value)
 
     @property
     def user_id(self) -> str | None:
         """X-Road-UserId, opaque."""
-        return last_value(self.headers, "x-road-userid")
+        return self._last.get("x-road-userid")
 
     @property
     def issue(self) -> str | None:
         """X-Road-Issue, opaque."""
-        return last_value(self.headers, "x-road-issue")
+        return self._last.get("x-road-issue")
 
 
 def build_request(
@@ -213,6 +236,15 @@ class RestResponse:
     status: int
     reason: str
     headers: HeaderList
+    _block: bytes = field(init=False, repr=False, compare=False)
+    _last: dict[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Both are asked for again and again while the message is carried.
+        object.__setattr__(
+            self, "_block", _encode_block((str(self.status), self.reason), self.headers)
+        )
+        object.__setattr__(self, "_last", _last_values(self.headers))
 
     @classmethod
     def parse(cls, block: bytes) -> RestResponse:
@@ -222,41 +254,47 @@ class RestResponse:
             raise _malformed(f"{lines[0][:20]!r} is not the status of a final response")
         response = cls(int(lines[0]), lines[1], _parse_header_lines(lines[2:]))
         _check_equal_encoding(block, response.encode())
-        if not is_header_value(response.reason):
-            raise _malformed("the reason phrase holds a control character")
-        _check_headers(response.headers)
+        response.check()
         return response
+
+    def check(self) -> None:
+        """Raise ``MalformedInput`` unless status, reason and headers can stand in a block."""
+        if _STATUS.fullmatch(str(self.status)) is None:
+            raise _malformed(f"{self.status} is not the status of a final response")
+        if not is_header_value(self.reason):
+            raise _malformed("the reason phrase holds a control character")
+        _check_headers(self.headers)
 
     def encode(self) -> bytes:
         """The bytes that are transported, hashed, signed and logged."""
-        return _encode_block((str(self.status), self.reason), self.headers)
+        return self._block
 
     @property
     def query_id(self) -> str | None:
         """The X-Road-Id that is answered."""
-        return last_value(self.headers, "x-road-id")
+        return self._last.get("x-road-id")
 
     @property
     def client(self) -> ClientId | None:
         """The service client that is answered."""
-        value = last_value(self.headers, "x-road-client")
+        value = self._last.get("x-road-client")
         return None if value is None else _client_of(value)
 
     @property
     def service(self) -> ServiceId | None:
         """The service that answers; the last header counts, the provider's server wrote it."""
-        value = last_value(self.headers, "x-road-service")
+        value = self._last.get("x-road-service")
         return None if value is None else _service_of(value)
 
     @property
     def request_id(self) -> str | None:
         """The exchange that is answered."""
-        return last_value(self.headers, "x-road-request-id")
+        return self._last.get("x-road-request-id")
 
     @property
     def request_hash(self) -> str | None:
         """Base64 of the hash of the request that is answered."""
-        return last_value(self.headers, "x-road-request-hash")
+        return self._last.get("x-road-request-hash")
 
 
 def build_response(
@@ -278,7 +316,10 @@ def build_response(
     response = RestResponse(
         status, reason, (*without(service_headers, _DROPPED_FROM_RESPONSE), *own)
     )
-    return RestResponse.parse(response.encode())
+    response.check()
+    if len(response.encode()) > MAX_BLOCK_BYTES:
+        raise _malformed(f"response headers exceed {MAX_BLOCK_BYTES} bytes")
+    return response
 
 
 def request_hash(message_digest: bytes, body_digest: bytes | None) -> bytes:
@@ -322,8 +363,10 @@ _server_of = lru_cache(maxsize=1024)(SecurityServerId.parse)
 _service_of = lru_cache(maxsize=1024)(ServiceId.parse)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _parse_target(target: str) -> _Target:
+    if len(target) > MAX_TARGET:
+        raise _malformed(f"the request target is longer than {MAX_TARGET} characters")
     path, question_mark, query = target.partition("?")
     if not path.startswith("/") or path.startswith("//"):
         raise _malformed("the request target must be a path with a single leading slash")
@@ -344,8 +387,26 @@ def _parse_target(target: str) -> _Target:
     return _Target(service, service_path, query if question_mark else None)
 
 
-def _check_represented_party(headers: HeaderList) -> None:
-    value = last_value(headers, "x-road-represented-party")
+def _check_said_once(headers: HeaderList) -> None:
+    """Refuse a request that the service could take for another one than we do.
+
+    The service gets every header. It must not find two clients in them, nor a second one under a
+    name (``X_Road_Client``) that gateways turn into the same variable (CGI, WSGI).
+    """
+    said: dict[str, str] = {}
+    for name, value in headers:
+        lower = name.lower()
+        if lower not in _SAID_ONCE:
+            if "road" in lower and _NOT_IN_VARIABLES.sub("-", lower) in _SAID_ONCE:
+                raise _malformed(f"header {name[:80]!r} can be taken for one of the protocol")
+        elif said.setdefault(lower, value) != value:
+            code = FaultCode.INTERNAL_ERROR
+            if lower == "x-road-client":
+                code = FaultCode.INVALID_CLIENT_IDENTIFIER
+            raise MalformedInput(f"the request has two different {name[:80]} headers", code=code)
+
+
+def _check_represented_party(value: str | None) -> None:
     if value is None:
         return
     segments = value.split("/")
@@ -385,16 +446,35 @@ def _check_headers(headers: HeaderList) -> None:
     if len(headers) > MAX_HEADERS:
         raise _malformed(f"a REST message may have at most {MAX_HEADERS} headers")
     for name, value in headers:
-        if not is_header_name(name) or not is_header_value(value):
+        if len(name) <= _SHORT_NAME:
+            _check_known_name(name)
+        else:
+            _check_header_name(name)
+        if not is_header_value(value):
             raise _malformed(f"header {name[:80]!r} holds a forbidden character")
-        if name.lower() in DROPPED_HEADERS:
-            raise _malformed(f"header {name!r} belongs to one HTTP hop and can't be transported")
+
+
+def _check_header_name(name: str) -> None:
+    """Raise unless a header of this name may travel."""
+    if not is_header_name(name):
+        raise _malformed(f"header {name[:80]!r} holds a forbidden character")
+    if name.lower() in DROPPED_HEADERS:
+        raise _malformed(f"header {name!r} belongs to one HTTP hop and can't be transported")
+
+
+# The same few names come in every message; a refusal isn't remembered.
+_check_known_name = lru_cache(maxsize=1024)(_check_header_name)
+
+
+def _last_values(headers: HeaderList) -> dict[str, str]:
+    """The value of the last header of each name, by the name in lower case."""
+    return {name.lower(): value for name, value in headers}
 
 
 def _encode_block(first_lines: tuple[str, str], headers: HeaderList) -> bytes:
-    lines = (*first_lines, *(f"{name}:{value}" for name, value in headers))
+    lines = [*first_lines, *[f"{name}:{value}" for name, value in headers], ""]
     try:
-        return "".join(f"{line}\r\n" for line in lines).encode("utf-8")
+        return "\r\n".join(lines).encode("utf-8")
     except UnicodeEncodeError:
         raise _malformed("a REST message holds a character that UTF-8 can't express") from None
 

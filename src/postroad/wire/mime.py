@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from postroad.errors import FaultCode, MalformedInput
@@ -25,8 +26,10 @@ _TYPE = re.compile(rf"{_NAME}/{_NAME}(?:/{_NAME})?")
 _PARAMETER = re.compile(
     r"""\s*;\s*(?:([!#$%&'*+\-.^_`|~0-9A-Za-z]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s;"]+))?\s*"""
 )
+_BLANK_LINE = re.compile(rb"\n\r?\n")
 _MAX_PARAMETERS = 16
 _MAX_CONTENT_TYPE = 2048
+_SHORT_BLOCK = 256  # bytes of part headers up to which they are remembered
 _MAX_PADDING = 128  # white space allowed between a boundary and its line end
 
 
@@ -46,6 +49,10 @@ class MediaType:
         """Read a Content-Type value; raises ``MalformedInput`` (invalid_content_type)."""
         if len(text) > _MAX_CONTENT_TYPE:
             raise _bad_type("content type is too long")
+        return _media_type(text)
+
+    @classmethod
+    def _parse(cls, text: str) -> MediaType:
         base = _TYPE.match(text.strip())
         if base is None:
             raise _bad_type(f"not a content type: {text[:80]!r}")
@@ -78,6 +85,10 @@ class MediaType:
         return boundary
 
 
+# The same few types come with every message.
+_media_type = lru_cache(maxsize=256)(MediaType._parse)  # noqa: SLF001 - its own class
+
+
 def _unquote(value: str) -> str:
     if value.startswith('"'):
         return re.sub(r"\\(.)", r"\1", value[1:-1])
@@ -99,7 +110,8 @@ class MimeLimits:
     parts: int = 1000
     header_bytes: int = 16 * 1024
     header_lines: int = 64
-    surrounding_bytes: int = 256  # white space allowed before the first and after the last part
+    surrounding_bytes: int = 256  # allowed before the first part, and after the last one
+    lenient: bool = False  # read what information systems write; see ``MultipartReader``
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +162,9 @@ class MultipartReader:
 
     ``feed`` raises ``MalformedInput`` (mime_parsing_failed) for broken syntax and for anything
     over the limits. ``finish`` raises it if the closing delimiter never came.
+
+    Only with ``lenient`` limits may text surround the parts, which is dropped as MIME wants it,
+    and may the input end within the last delimiter, which then closes: ``finish`` tells the rest.
     """
 
     __slots__ = ("_buffer", "_delimiter", "_limits", "_parts", "_state", "_surrounding")
@@ -171,10 +186,17 @@ class MultipartReader:
             pass
         return events
 
-    def finish(self) -> None:
+    def finish(self) -> list[MimeEvent]:
         """The input is over; raises ``MalformedInput`` unless the multipart was closed."""
-        if self._state is not _State.EPILOGUE:
-            raise _bad_mime("multipart body ended before its closing delimiter")
+        if self._state is _State.EPILOGUE:
+            return []
+        if self._limits.lenient and self._state is _State.BODY:
+            last = self._buffer.removeprefix(b"\r")
+            padding = last.removeprefix(self._delimiter)
+            if padding != last and not padding.strip(b" \t\r-"):
+                self._state = _State.EPILOGUE
+                return [PartEnd(), MultipartEnd()]
+        raise _bad_mime("multipart body ended before its closing delimiter")
 
     def _step(self, events: list[MimeEvent]) -> bool:
         """Do one thing with the buffer; False when more input is needed."""
@@ -221,6 +243,8 @@ class MultipartReader:
             if start < 0:
                 return None
             after = start + len(self._delimiter)
+            if self._buffer.startswith(b"\r\n", after):  # as everybody writes it
+                return start, after + 2, False
             rest = self._buffer[after : after + _MAX_PADDING]
             if rest.startswith(b"--"):
                 return start, after + 2, True
@@ -252,9 +276,11 @@ class MultipartReader:
             self._swallow_white_space(data)
 
     def _swallow_white_space(self, data: bytes) -> None:
-        # Nothing but white space may surround the parts: what no part holds, no signature covers.
+        # Between servers nothing but white space may surround the parts: what no part holds, no
+        # signature covers.
         self._surrounding += len(data)
-        if data.strip(b" \t\r\n") or self._surrounding > self._limits.surrounding_bytes:
+        is_text = not self._limits.lenient and data.strip(b" \t\r\n")
+        if is_text or self._surrounding > self._limits.surrounding_bytes:
             raise _bad_mime("data outside the parts of a multipart body")
 
     def _read_headers(self, events: list[MimeEvent]) -> bool:
@@ -265,7 +291,9 @@ class MultipartReader:
             return False
         if end > self._limits.header_bytes:
             raise _bad_mime(f"part headers exceed {self._limits.header_bytes} bytes")
-        headers = _parse_headers(self._buffer[:end], self._limits.header_lines)
+        block = self._buffer[:end]
+        parse = _known_headers if end <= _SHORT_BLOCK else _parse_headers
+        headers = parse(block, self._limits.header_lines)
         events.append(PartBegin(headers))
         self._buffer = self._buffer[after:]
         self._state = _State.BODY
@@ -278,14 +306,8 @@ def _header_block_end(buffer: bytes) -> tuple[int, int]:
         return 0, 1
     if buffer.startswith(b"\r\n"):
         return 0, 2
-    position = buffer.find(b"\n")
-    while position >= 0:
-        if buffer.startswith(b"\n", position + 1):
-            return position + 1, position + 2
-        if buffer.startswith(b"\r\n", position + 1):
-            return position + 1, position + 3
-        position = buffer.find(b"\n", position + 1)
-    return -1, -1
+    found = _BLANK_LINE.search(buffer)
+    return (-1, -1) if found is None else (found.start() + 1, found.end())
 
 
 def _parse_headers(block: bytes, max_lines: int) -> HeaderList:
@@ -299,13 +321,20 @@ def _parse_headers(block: bytes, max_lines: int) -> HeaderList:
             continue
         if line[0] in " \t" and headers:
             name, value = headers.pop()
-            headers.append((name, f"{value} {line.strip()}"))
+            value = " ".join((value, line.strip(" \t"))).strip(" \t")
+            if not is_header_value(value):
+                raise _bad_mime(f"bad part header line: {line[:80]!r}")
+            headers.append((name, value))
             continue
         name, colon, value = line.partition(":")
         if not colon or not is_header_name(name) or not is_header_value(value):
             raise _bad_mime(f"bad part header line: {line[:80]!r}")
         headers.append((name, value.strip(" \t")))
     return tuple(headers)
+
+
+# The same few header blocks stand in every message.
+_known_headers = lru_cache(maxsize=256)(_parse_headers)
 
 
 class MultipartWriter:
@@ -329,15 +358,21 @@ class MultipartWriter:
 
     def begin_part(self, content_type: str, headers: Sequence[tuple[str, str]] = ()) -> bytes:
         """The bytes that begin a part."""
-        lines = [("content-type", content_type), *headers]
-        for name, value in lines:
-            if not is_header_name(name) or not is_header_value(value):
-                raise _bad_mime(f"part header can't be written: {name[:80]!r}")
-        text = "".join(f"{name}: {value}\r\n" for name, value in lines)
+        head = _part_head(content_type, tuple(headers))
         prefix = b"\r\n" if self._started or self._nested else b""
         self._started = True
-        return prefix + self._delimiter + b"\r\n" + text.encode("latin-1", "replace") + b"\r\n"
+        return b"%b%b\r\n%b" % (prefix, self._delimiter, head)
 
     def finish(self) -> bytes:
         """The closing delimiter."""
         return b"\r\n" + self._delimiter + b"--\r\n"
+
+
+@lru_cache(maxsize=64)
+def _part_head(content_type: str, headers: HeaderList) -> bytes:
+    lines = (("content-type", content_type), *headers)
+    for name, value in lines:
+        if not is_header_name(name) or not is_header_value(value):
+            raise _bad_mime(f"part header can't be written: {name[:80]!r}")
+    text = "".join(f"{name}: {value}\r\n" for name, value in lines)
+    return text.encode("latin-1", "replace") + b"\r\n"

@@ -6,6 +6,7 @@ no network, bounded size, depth and element count. Nothing else in Postroad impo
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -35,6 +36,9 @@ class XmlLimits:
 
 
 DEFAULT_LIMITS = XmlLimits()
+_reading_schema = threading.Lock()
+"""libxml2 reads one schema at a time: two threads at once break its table of built-in types, which
+makes every later schema of the process fail, or free memory twice. Validating is safe."""
 
 
 def _parser() -> etree.XMLParser:
@@ -212,7 +216,8 @@ def load_schema(package: str, name: str) -> Schema:
     >>> load_schema("postroad.globalconf.schemas", "anchor.xsd").name  # doctest: +SKIP
     'anchor.xsd'
     """
-    return Schema(package, name)
+    with _reading_schema:
+        return Schema(package, name)
 
 
 def _invalid(message: str) -> MalformedInput:

@@ -33,6 +33,7 @@ from postroad.messages.faults import Fault, encode_soap_fault
 VECTORS = Path(__file__).parents[2] / "data" / "reference" / "messages" / "transport"
 DER = b"\x30\x03\x02\x01\x01"
 FAULT = encode_soap_fault(Fault("c", "s"))
+SOAP = (VECTORS.parent / "proxy" / "simple.query").read_bytes()
 
 
 def decode(
@@ -122,7 +123,7 @@ def test_reads_soap_with_attachments() -> None:
     encoder = TransportEncoder("b", Direction.RESPONSE)
     message = b"".join(
         [
-            encoder.soap("text/xml", FAULT.replace(b"Fault>", b"Other>"), (("X-A", "1"),)),
+            encoder.soap("text/xml", SOAP, (("X-A", "1"),)),
             encoder.attachment("a/b", (("Content-ID", "<1>"),), nested_boundary="xatt"),
             encoder.attachment_data(b"one"),
             encoder.attachment("c/d", nested_boundary="xatt"),
@@ -134,6 +135,7 @@ def test_reads_soap_with_attachments() -> None:
     events = decode(message, Direction.RESPONSE, size=5)
     assert isinstance(events[0], SoapMessage)
     assert events[0].headers == (("X-A", "1"),)
+    assert events[0].xml == SOAP
     assert events[1:] == [
         AttachmentStart(1, "a/b", (("Content-ID", "<1>"),)),
         AttachmentData(b"one"),
@@ -162,7 +164,6 @@ def test_a_response_may_break_off_with_a_fault(steps: int) -> None:
     ("name", "direction"),
     [
         ("normal.request", Direction.REQUEST),
-        ("normal.response", Direction.RESPONSE),
         ("attachment.request", Direction.REQUEST),
         ("ocsp.request", Direction.REQUEST),
         ("normal-soapfault.request", Direction.RESPONSE),
@@ -178,6 +179,51 @@ def test_accepts_the_reference_samples(name: str, direction: Direction, size: in
     assert (OcspPart in kinds) == (name == "ocsp.request")
     assert (AttachmentData in kinds) == (name == "attachment.request")
     assert (FaultPart in kinds) == ("fault" in name)
+
+
+def test_refuses_a_sample_with_the_headers_of_an_older_protocol() -> None:
+    message, boundary = vector("normal.response")
+    with pytest.raises(MalformedInput) as caught:
+        decode(message, Direction.RESPONSE, boundary=boundary)
+    assert caught.value.code is FaultCode.INVALID_XML
+
+
+def test_a_fault_is_no_request() -> None:
+    message, boundary = vector("normal-soapfault.request")
+    with pytest.raises(MalformedInput) as caught:
+        decode(message, Direction.REQUEST, boundary=boundary)
+    assert caught.value.code is FaultCode.MISSING_SOAP
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type", "code"),
+    [
+        (
+            "no-signature.query",
+            "multipart/mixed; boundary=jetty42534330h7vzfqv2",
+            "missing_signature",
+        ),
+        ("attachm.query", "multipart/mixed; boundary=jetty771207119h3h10dty", "missing_signature"),
+        ("no-soap.query", "multipart/mixed; boundary=jetty771207119h3h10dty", "invalid_soap"),
+        ("attachm-error.query", "multipart/mixed; boundary=jetty771207119h3h10dty", None),
+        ("getstate.query", "oih", "invalid_content_type"),
+        ("getstate.query", "multipart/mixed", "invalid_content_type"),
+    ],
+)
+@pytest.mark.parametrize("direction", Direction)
+def test_refuses_the_reference_queries_that_are_no_transport_messages(
+    name: str, content_type: str, code: str | None, direction: Direction
+) -> None:
+    message = (VECTORS.parent / "proxy" / name).read_bytes()
+
+    def read() -> None:
+        decoder = TransportDecoder(content_type, direction=direction)
+        decoder.feed(message)
+        decoder.finish()
+
+    with pytest.raises(MalformedInput) as caught:
+        read()
+    assert caught.value.code == (code or "invalid_content_type")
 
 
 @pytest.mark.parametrize(
@@ -282,7 +328,7 @@ def test_refuses_what_exceeds_a_limit(limits: TransportLimits) -> None:
 
 def test_the_nested_multipart_must_be_closed() -> None:
     inner = b"\r\n--q\r\nContent-Type: a/b\r\n\r\nx"
-    message = part("text/xml", b"<a/>") + part("multipart/mixed; boundary=q", inner) + SIGNATURE
+    message = part("text/xml", SOAP) + part("multipart/mixed; boundary=q", inner) + SIGNATURE
     with pytest.raises(MalformedInput) as caught:
         decode(message + CLOSE, Direction.REQUEST)
     assert caught.value.code is FaultCode.MIME_PARSING_FAILED
@@ -307,7 +353,7 @@ def test_a_soap_part_and_a_fault_have_limits_too() -> None:
 
 def test_an_attachment_needs_a_content_type() -> None:
     inner = b"\r\n--q\r\nX: 1\r\n\r\nx\r\n--q--"
-    message = part("text/xml", b"<a/>") + part("multipart/mixed; boundary=q", inner)
+    message = part("text/xml", SOAP) + part("multipart/mixed; boundary=q", inner)
     with pytest.raises(MalformedInput) as caught:
         decode(message + CLOSE, Direction.REQUEST)
     assert caught.value.code is FaultCode.INVALID_CONTENT_TYPE

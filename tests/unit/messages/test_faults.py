@@ -12,7 +12,6 @@ from postroad.messages.faults import (
     Fault,
     encode_soap_fault,
     fault_of,
-    is_soap_fault,
     parse_soap_fault,
     remote_fault,
     rest_error,
@@ -70,9 +69,15 @@ def test_refuses_what_is_not_a_fault(xml: bytes, code: FaultCode) -> None:
 
 
 def test_only_a_fault_below_the_body_is_a_fault() -> None:
-    assert is_soap_fault(encode_soap_fault(FAULT))
     hidden = encode_soap_fault(FAULT).replace(b"SOAP-ENV:Body", b"SOAP-ENV:Header")
-    assert not is_soap_fault(hidden)
+    with pytest.raises(MalformedInput):
+        parse_soap_fault(hidden)
+
+
+def test_what_the_consumer_did_wrong_gets_no_side() -> None:
+    error = RefusedRequest("no", code=FaultCode.INVALID_HTTP_METHOD).within("client")
+    fault = fault_of(error, side_prefix=CLIENT_SIDE, detail_id="u")
+    assert fault.code == "client.invalid_http_method"
 
 
 def test_puts_the_side_in_front_of_our_own_code_once() -> None:

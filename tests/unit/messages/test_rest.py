@@ -9,6 +9,7 @@ from postroad.errors import FaultCode, MalformedInput, TrustError
 from postroad.identifiers import SecurityServerId, SubsystemId
 from postroad.messages.rest import (
     DROPPED_HEADERS,
+    MAX_TARGET,
     RestRequest,
     RestResponse,
     build_request,
@@ -124,8 +125,19 @@ def test_refuses_an_unknown_verb(method: str) -> None:
         request(method=method)
 
 
-def test_the_last_client_header_counts() -> None:
-    assert request(TARGET, ("x-road-client", "EE/COM/3")).client.member_code == "3"
+def test_refuses_two_different_clients() -> None:
+    with pytest.raises(MalformedInput) as caught:
+        request(TARGET, ("x-road-client", "EE/COM/3"))
+    assert caught.value.code is FaultCode.INVALID_CLIENT_IDENTIFIER
+
+
+def test_takes_the_same_client_twice() -> None:
+    assert request(TARGET, CLIENT).client.member_code == "2"
+
+
+def test_refuses_an_endless_target() -> None:
+    with pytest.raises(MalformedInput):
+        request(f"{TARGET}?{'x' * MAX_TARGET}")
 
 
 def test_refuses_a_request_without_client() -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from postroad.errors import FaultCode, MalformedInput
@@ -78,3 +81,34 @@ def test_names_and_serialization() -> None:
     root = parse(b"<x:a xmlns:x='u'/>")
     assert (namespace_of(root), local_name(root)) == ("u", "a")
     assert parse(serialize(root)).tag == "{u}a"
+
+
+_SCHEMAS_IN_THREADS = """
+import threading
+from postroad.wire import xml
+
+names = ["anchor.xsd", "shared-parameters-v5.xsd", "private-parameters-v3.xsd", "monitoring.xsd"]
+barrier = threading.Barrier(len(names))
+failed = []
+
+def load(name):
+    barrier.wait()
+    try:
+        xml.load_schema("postroad.globalconf.schemas", name)
+    except BaseException as error:
+        failed.append(repr(error))
+
+threads = [threading.Thread(target=load, args=(name,)) for name in names]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(failed)
+"""
+
+
+def test_threads_may_load_the_first_schemas_of_a_process_at_once() -> None:
+    for _ in range(15):
+        command = [sys.executable, "-c", _SCHEMAS_IN_THREADS]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        assert done.stdout == "[]\n"
