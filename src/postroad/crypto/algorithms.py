@@ -173,20 +173,15 @@ class SignatureAlgorithm(Enum):
     ECDSA_SHA384 = ("EC", DigestAlgorithm.SHA384, _DSIG_MORE + "ecdsa-sha384")
     ECDSA_SHA512 = ("EC", DigestAlgorithm.SHA512, _DSIG_MORE + "ecdsa-sha512")
 
-    @property
-    def family(self) -> str:
+    __hash__ = object.__hash__
+
+    def __init__(self, family: str, digest: DigestAlgorithm, uri: str) -> None:
+        self.family = family
         """``RSA`` (PKCS#1 v1.5), ``RSA-PSS`` or ``EC``."""
-        return self.value[0]
-
-    @property
-    def digest(self) -> DigestAlgorithm:
+        self.digest = digest
         """The digest that is signed; for RSA-PSS also the MGF1 digest and the salt length."""
-        return self.value[1]
-
-    @property
-    def uri(self) -> str:
+        self.uri = uri
         """The XML security identifier (RFC 6931)."""
-        return self.value[2]
 
     @property
     def jca_name(self) -> str:
@@ -235,26 +230,29 @@ class SignatureAlgorithm(Enum):
     @classmethod
     def with_digest(cls, family: str, digest: DigestAlgorithm) -> SignatureAlgorithm:
         """The algorithm of a family with a digest; ``MalformedInput`` if there is none."""
-        for algorithm in cls:
-            if algorithm.family == family and algorithm.digest is digest:
-                return algorithm
-        raise MalformedInput(
-            f"unknown signature algorithm {family} with {digest.label}",
-            code=FaultCode.CRYPTOGRAPHY_ERROR,
-        )
+        try:
+            return _SIGNATURES_BY_DIGEST[family, digest]
+        except KeyError:
+            raise MalformedInput(
+                f"unknown signature algorithm {family} with {digest.label}",
+                code=FaultCode.CRYPTOGRAPHY_ERROR,
+            ) from None
 
     @classmethod
     def for_key(
         cls, public_key: PublicKey, digest: DigestAlgorithm = DigestAlgorithm.SHA512
     ) -> SignatureAlgorithm:
         """The algorithm a software key signs with: PKCS#1 v1.5 for RSA, ECDSA for EC keys."""
-        family = "RSA" if isinstance(public_key, rsa.RSAPublicKey) else "EC"
-        return cls.with_digest(family, digest)
+        is_rsa = isinstance(public_key, rsa.RSAPublicKey)
+        return cls.with_digest("RSA" if is_rsa else "EC", digest)
 
 
 _JCA_SUFFIXES: Final = {"RSA": "withRSA", "RSA-PSS": "withRSAandMGF1", "EC": "withECDSA"}
 _LEGACY_DIGESTS: Final = frozenset({DigestAlgorithm.SHA1, DigestAlgorithm.SHA224})
 _SIGNATURES_BY_URI: Final = {algorithm.uri: algorithm for algorithm in SignatureAlgorithm}
+_SIGNATURES_BY_DIGEST: Final = {
+    (algorithm.family, algorithm.digest): algorithm for algorithm in SignatureAlgorithm
+}
 _SIGNATURES_BY_JCA_NAME: Final = {
     algorithm.jca_name.lower(): algorithm for algorithm in SignatureAlgorithm
 }
@@ -303,23 +301,23 @@ def ecdsa_raw_to_der(signature: bytes) -> bytes:
     return encode_dss_signature(int.from_bytes(r, "big"), int.from_bytes(s, "big"))
 
 
-def curve_size(public_key: ec.EllipticCurvePublicKey) -> int:
+def curve_size(key: ec.EllipticCurvePublicKey | ec.EllipticCurvePrivateKey) -> int:
     """Bytes of one half of a raw signature by this key: 32, 48 or 66."""
-    return (public_key.curve.key_size + 7) // 8
+    return (key.curve.key_size + 7) // 8
 
 
-def check_key_strength(public_key: PublicKey, *, allow_legacy: bool = False) -> None:
+def check_key_strength(key: PublicKey | PrivateKey, *, allow_legacy: bool = False) -> None:
     """Refuse (``TrustError``) keys that are too small, absurdly large or on a foreign curve."""
-    if isinstance(public_key, rsa.RSAPublicKey):
+    if isinstance(key, rsa.RSAPublicKey | rsa.RSAPrivateKey):
         smallest = MIN_LEGACY_RSA_BITS if allow_legacy else MIN_RSA_BITS
-        if not smallest <= public_key.key_size <= MAX_RSA_BITS:
+        if not smallest <= key.key_size <= MAX_RSA_BITS:
             raise TrustError(
-                f"RSA key of {public_key.key_size} bits is outside {smallest}..{MAX_RSA_BITS}",
+                f"RSA key of {key.key_size} bits is outside {smallest}..{MAX_RSA_BITS}",
                 code=FaultCode.INVALID_SIGNATURE_VALUE,
             )
-    elif public_key.curve.name not in _CURVES:
+    elif key.curve.name not in _CURVES:
         raise TrustError(
-            f"elliptic curve {public_key.curve.name} is not one of {', '.join(_CURVES)}",
+            f"elliptic curve {key.curve.name} is not one of {', '.join(_CURVES)}",
             code=FaultCode.INVALID_SIGNATURE_VALUE,
         )
 
@@ -398,7 +396,6 @@ def sign_digest(
     Raises ``ConfigurationError`` (``cannot_sign``) if our own key, algorithm or digest do not fit
     together or are too weak for new signatures.
     """
-    public_key = private_key.public_key()
     is_ec = isinstance(private_key, ec.EllipticCurvePrivateKey)
     fits = (algorithm.family == "EC") == is_ec and len(digest) == algorithm.digest.size
     if not fits or not algorithm.accepted:
@@ -407,13 +404,13 @@ def sign_digest(
             code=FaultCode.CANNOT_SIGN,
         )
     try:
-        check_key_strength(public_key)
+        check_key_strength(private_key)
     except TrustError as weak:
         raise ConfigurationError(str(weak), code=FaultCode.CANNOT_SIGN) from weak
     prehashed = Prehashed(algorithm.digest.primitive)
     if isinstance(private_key, ec.EllipticCurvePrivateKey):
         der = private_key.sign(digest, ec.ECDSA(prehashed))
-        return ecdsa_der_to_raw(der, curve_size(private_key.public_key())) if ecdsa_raw else der
+        return ecdsa_der_to_raw(der, curve_size(private_key)) if ecdsa_raw else der
     return private_key.sign(digest, _rsa_padding(algorithm), prehashed)
 
 

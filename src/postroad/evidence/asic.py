@@ -42,6 +42,8 @@ MANIFEST_ENTRY: Final = "META-INF/manifest.xml"
 ASIC_MANIFEST_ENTRY: Final = "META-INF/ASiCManifest.xml"
 TIMESTAMP_ENTRY: Final = "META-INF/timestamp.tst"
 
+_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+"""Of the other methods, some may take memory without bound, and all fail in ways of their own."""
 _SIGNATURES_NAME: Final = re.compile(r"meta-inf/.*signatures.*\.xml")
 _ATTACHMENT_NAME: Final = re.compile(r"attachment[0-9a-z._-]{0,100}")
 _KNOWN: Final = {
@@ -201,6 +203,7 @@ def _read_entries(data: bytes, limits: ContainerLimits) -> tuple[dict[str, bytes
         EOFError,
         NotImplementedError,  # an unknown compression method
         RuntimeError,  # an encrypted entry
+        IndexError,  # an entry without a name
         ValueError,
         OverflowError,
         UnicodeError,
@@ -213,6 +216,8 @@ def _read_entries(data: bytes, limits: ContainerLimits) -> tuple[dict[str, bytes
 def _check_sizes(files: list[zipfile.ZipInfo], size: int, limits: ContainerLimits) -> None:
     if len(files) > limits.max_entries:
         raise _unsafe(f"more than {limits.max_entries} entries")
+    if any(info.compress_type not in _METHODS for info in files):
+        raise zipfile.BadZipFile("an entry is neither stored nor deflated")
     packed = sum(info.compress_size for info in files)
     total = sum(info.file_size for info in files)
     if packed > size:

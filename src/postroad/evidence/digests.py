@@ -71,13 +71,7 @@ def attachment_part(number: int) -> str:
 
 def encode_digest_list(digests: Iterable[tuple[DigestAlgorithm, bytes]]) -> bytes:
     """Encode digests with their algorithms as the DER ``DigestList`` that a step hashes."""
-    return _tlv(
-        _SEQUENCE,
-        b"".join(
-            _tlv(_SEQUENCE, _tlv(_OCTET_STRING, value) + _method(algorithm.uri))
-            for algorithm, value in digests
-        ),
-    )
+    return _tlv(_SEQUENCE, b"".join([_single_digest(*digest) for digest in digests]))
 
 
 def step_digest(algorithm: DigestAlgorithm, values: Iterable[bytes]) -> bytes:
@@ -85,9 +79,17 @@ def step_digest(algorithm: DigestAlgorithm, values: Iterable[bytes]) -> bytes:
     return algorithm.digest(encode_digest_list((algorithm, value) for value in values))
 
 
-@lru_cache(maxsize=16)
-def _method(uri: str) -> bytes:
-    return _tlv(_UTF8_STRING, uri.encode()) + _NO_TRANSFORMS
+def _single_digest(algorithm: DigestAlgorithm, value: bytes) -> bytes:
+    before, after = _around(algorithm, len(value))
+    return before + value + after
+
+
+@lru_cache(maxsize=64)
+def _around(algorithm: DigestAlgorithm, size: int) -> tuple[bytes, bytes]:
+    """The octets before and after a digest value of ``size`` bytes in its SingleDigest."""
+    after = _tlv(_UTF8_STRING, algorithm.uri.encode()) + _NO_TRANSFORMS
+    whole = _tlv(_SEQUENCE, _tlv(_OCTET_STRING, bytes(size)) + after)
+    return whole[: len(whole) - len(after) - size], after
 
 
 def _tlv(tag: int, content: bytes) -> bytes:

@@ -13,22 +13,23 @@ from __future__ import annotations
 
 from base64 import b64encode
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from postroad.evidence.digests import HASH_CHAIN_PART, encode_digest_list
+from postroad.evidence.digests import HASH_CHAIN_PART, PartDigest, encode_digest_list
 from postroad.wire.xml import XMLDSIG, escape_attribute
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from postroad.crypto.algorithms import DigestAlgorithm
-    from postroad.evidence.digests import PartDigest
+
+_T = TypeVar("_T")
 
 HASH_CHAIN_NAMESPACE: Final = "http://cyber.ee/hashchain"
 FIRST_STEP: Final = "STEP0"
 
-_DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
-_NAMESPACES: Final = f'xmlns="{XMLDSIG}" xmlns:ns2="{HASH_CHAIN_NAMESPACE}"'
+CHAIN_DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
+CHAIN_NAMESPACES: Final = f'xmlns="{XMLDSIG}" xmlns:ns2="{HASH_CHAIN_NAMESPACE}"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,40 @@ class BuiltChains:
 class _Node(NamedTuple):
     algorithm: DigestAlgorithm
     value: bytes
+
+
+class HashTree:
+    """The tree over single digests by one algorithm, which gives any of its hash chains on demand.
+
+    The octets are those of :func:`build_hash_chains` for messages of one part each. Whoever keeps
+    the digests in their order can have every chain again, so nobody needs to keep the chains.
+    """
+
+    def __init__(self, values: Sequence[bytes], algorithm: DigestAlgorithm) -> None:
+        """Join two digests or more; fewer are a mistake of the caller (``ValueError``)."""
+        if len(values) < 2:
+            raise ValueError("a hash chain joins two digests at least")
+        self._algorithm = algorithm
+        self._levels = _join_all(values, algorithm)
+
+    def result(self, chain_file: str) -> bytes:
+        """Encode the hash chain result, which names the file that the chains will be in."""
+        return _encode_result(chain_file, _Node(self._algorithm, self._levels[-1][0]))
+
+    def __len__(self) -> int:
+        """Return how many digests are joined."""
+        return len(self._levels[0])
+
+    def leaf(self, index: int) -> bytes:
+        """Return a digest of those that were joined; the first has index 0."""
+        return self._levels[0][index]
+
+    def chain(self, index: int, name: str) -> bytes:
+        """Encode the hash chain of one digest, which is that of the part called ``name``."""
+        algorithm = self._algorithm
+        part = PartDigest(name, algorithm, self.leaf(index))
+        path = [(_Node(algorithm, value), left) for value, left in _path(self._levels, index)]
+        return _encode_chain(_steps(path, [part], algorithm), algorithm)
 
 
 def build_hash_chains(
@@ -66,7 +101,7 @@ def build_hash_chains(
     return BuiltChains(
         result=_encode_result(chain_file, top),
         chains=tuple(
-            _encode_chain(_steps(levels, index, parts, algorithm), algorithm)
+            _encode_chain(_steps(_path(levels, index), parts, algorithm), algorithm)
             for index, parts in enumerate(messages)
         ),
     )
@@ -93,28 +128,53 @@ def _build_levels(leaves: list[_Node], algorithm: DigestAlgorithm) -> list[list[
     return levels
 
 
-def _steps(
-    levels: Sequence[Sequence[_Node]],
-    index: int,
-    parts: Sequence[PartDigest],
-    algorithm: DigestAlgorithm,
-) -> list[str]:
-    """List the contents of one message's steps, from the top down."""
-    pairs = []  # from the leaf up: the neighbour, and whether it stands to the left
+def _join_all(values: Sequence[bytes], algorithm: DigestAlgorithm) -> list[Sequence[bytes]]:
+    """Do what ``_build_levels`` does for nodes that all have one algorithm, much faster.
+
+    What stands around two digests in a ``DigestList`` is always the same then.
+    """
+    left, right = (mark * algorithm.size for mark in (b"\1", b"\2"))
+    head, _, rest = encode_digest_list(((algorithm, left), (algorithm, right))).partition(left)
+    middle, _, tail = rest.partition(right)
+    if any(len(value) != algorithm.size for value in values):
+        raise ValueError(f"a digest that isn't one of {algorithm.label}")
+    levels = [values]
+    while len(levels[-1]) > 1:
+        below = levels[-1]
+        level = [
+            algorithm.digest(b"".join((head, one, middle, other, tail)))
+            for one, other in zip(below[::2], below[1::2], strict=False)
+        ]
+        if len(below) % 2:
+            level.append(below[-1])
+        levels.append(level)
+    return levels
+
+
+def _path(levels: Sequence[Sequence[_T]], index: int) -> list[tuple[_T, bool]]:
+    """List a leaf's neighbours from the top down, and whether each stands to the left."""
+    path = []
     for level in levels[:-1]:
         neighbour = index ^ 1
         if neighbour < len(level):  # otherwise the node moved up unchanged: no step
-            pairs.append((level[neighbour], neighbour < index))
+            path.append((level[neighbour], neighbour < index))
         index //= 2
-    pairs.reverse()
+    path.reverse()
+    return path
+
+
+def _steps(
+    path: Sequence[tuple[_Node, bool]], parts: Sequence[PartDigest], algorithm: DigestAlgorithm
+) -> list[str]:
+    """List the contents of one message's steps, from the top down."""
     data_refs = [_data_ref(part, algorithm) for part in parts]
-    own = [f'        <ns2:StepRef URI="#STEP{number}"/>\n' for number in range(1, len(pairs) + 1)]
+    own = [f'        <ns2:StepRef URI="#STEP{number}"/>\n' for number in range(1, len(path) + 1)]
     if len(parts) == 1:
         own[-1] = data_refs[0]
     steps = [
         hash_value + ours if left else ours + hash_value
         for ours, (hash_value, left) in zip(
-            own, ((_hash_value(node, algorithm), left) for node, left in pairs), strict=True
+            own, ((_hash_value(node, algorithm), left) for node, left in path), strict=True
         )
     ]
     if len(parts) > 1:
@@ -124,8 +184,9 @@ def _steps(
 
 def _encode_result(chain_file: str, top: _Node) -> bytes:
     return (
-        f"{_DECLARATION}"
-        f'<ns2:HashChainResult URI="{escape_attribute(chain_file)}#{FIRST_STEP}" {_NAMESPACES}>\n'
+        f"{CHAIN_DECLARATION}"
+        f'<ns2:HashChainResult URI="{escape_attribute(chain_file)}#{FIRST_STEP}" '
+        f"{CHAIN_NAMESPACES}>\n"
         f'    <DigestMethod Algorithm="{top.algorithm.uri}"/>\n'
         f"    <DigestValue>{_base64(top.value)}</DigestValue>\n"
         f"</ns2:HashChainResult>\n"
@@ -138,7 +199,7 @@ def _encode_chain(steps: Sequence[str], algorithm: DigestAlgorithm) -> bytes:
         for number, step in enumerate(steps)
     )
     return (
-        f"{_DECLARATION}<ns2:HashChain {_NAMESPACES}>\n"
+        f"{CHAIN_DECLARATION}<ns2:HashChain {CHAIN_NAMESPACES}>\n"
         f'    <ns2:DefaultDigestMethod Algorithm="{algorithm.uri}"/>\n'
         f"{body}</ns2:HashChain>\n"
     ).encode()

@@ -18,13 +18,8 @@ from typing import TYPE_CHECKING, Final
 from postroad.crypto.algorithms import DigestAlgorithm
 from postroad.errors import FaultCode, MalformedInput, TrustError
 from postroad.evidence.digests import PartDigest, encode_digest_list
-from postroad.evidence.hashchain_parsing import (
-    DataRef,
-    HashValue,
-    malformed,
-    parse_hash_chain,
-    parse_hash_chain_result,
-)
+from postroad.evidence.exact_chain import read_hash_chain, read_hash_chain_result
+from postroad.evidence.hashchain_parsing import DataRef, HashValue, malformed
 from postroad.wire.xml import canonicalize, parse
 
 if TYPE_CHECKING:
@@ -93,11 +88,11 @@ def verify_hash_chain(
     Raises ``MalformedInput`` (``malformed_hash_chain``) for a broken document, and ``TrustError``:
     ``invalid_reference`` for a part or file that isn't known, ``invalid_hash_chain_ref`` for a
     part that differs from its digest in the chain, ``invalid_hash_chain`` if the top differs,
-    ``hashchain_unused_inputs`` if a part isn't covered.
+    ``hashchain_unused_inputs`` if a part isn't covered. Parts from several steps are malformed.
     """
     walk = _Walk(chains, inputs, policy or ChainPolicy())
     # (1) The documents keep to the structure.
-    top = parse_hash_chain_result(result)
+    top = read_hash_chain_result(result)
     algorithm = walk.checked(top.algorithm)
     # (2)-(4) The digests of the steps, from the parts up to the top, lead to the result.
     if algorithm.digest(walk.step(top.uri, None, 0)) != top.value:
@@ -105,6 +100,9 @@ def verify_hash_chain(
             "the hash chain does not lead to the hash chain result",
             code=FaultCode.INVALID_HASH_CHAIN,
         )
+    # The parts of a message are hashed in one step: others belong to others of the same batch.
+    if len(walk.leaves) > 1:
+        raise malformed("the parts of one message must stand in one step")
     # Our digest replaced the one sent along: the two must be the same nevertheless.
     for name, ours, theirs in walk.replaced:
         if ours != theirs:
@@ -128,6 +126,8 @@ class _Walk:
     policy: ChainPolicy
     parsed: dict[str, HashChain] = field(default_factory=dict)
     visited: set[tuple[str, str]] = field(default_factory=set)
+    leaves: set[tuple[str, str]] = field(default_factory=set)
+    """Steps that refer to parts."""
     references: list[ChainReference] = field(default_factory=list)
     replaced: list[tuple[str, bytes, bytes]] = field(default_factory=list)
 
@@ -148,6 +148,8 @@ class _Walk:
         if not children:
             raise malformed(f"step {identifier!r} is empty")
         self.visited.add((file_name, identifier))
+        if any(isinstance(child, DataRef) for child in children):
+            self.leaves.add((file_name, identifier))
         return encode_digest_list(self._child(child, chain, file_name, depth) for child in children)
 
     def checked(self, algorithm: DigestAlgorithm | None) -> DigestAlgorithm:
@@ -165,7 +167,7 @@ class _Walk:
         if file_name not in self.parsed:
             if file_name not in self.chains:
                 raise _unknown(file_name)
-            self.parsed[file_name] = parse_hash_chain(self.chains[file_name])
+            self.parsed[file_name] = read_hash_chain(self.chains[file_name])
         return self.parsed[file_name]
 
     def _child(

@@ -27,6 +27,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from postroad.crypto.algorithms import DigestAlgorithm
 from postroad.crypto.chains import verify_chain
 from postroad.crypto.ocsp import OcspResponse, require_good, verify_ocsp
 from postroad.crypto.profiles import member_of_sign_certificate
@@ -37,22 +38,38 @@ from postroad.evidence.digests import (
     MESSAGE_PART,
     PartDigest,
 )
+from postroad.evidence.exact_form import read_signature
 from postroad.evidence.hashchain_verification import ChainPolicy, verify_hash_chain
-from postroad.evidence.xades_parsing import malformed, parse_signature
-from postroad.evidence.xades_verification import verify_core
+from postroad.evidence.verdicts import (
+    MAX_KEPT_DOCUMENT_BYTES,
+    CertificateEvidence,
+    TrustedCertificate,
+    VerificationCache,
+)
+from postroad.evidence.xades_parsing import malformed
+from postroad.evidence.xades_verification import verify_core, verify_parts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from postroad.crypto.algorithms import DigestAlgorithm, SignatureAlgorithm
+    from postroad.crypto.algorithms import SignatureAlgorithm
     from postroad.crypto.certificates import Certificate
     from postroad.crypto.ocsp import VerifiedOcsp
     from postroad.evidence.hashchain_verification import VerifiedHashChain
-    from postroad.evidence.xades_parsing import ParsedSignature
+    from postroad.evidence.xades_parsing import SignatureFacts
     from postroad.globalconf.indexes import ApprovedCertificate
     from postroad.globalconf.view import GlobalConfiguration
     from postroad.identifiers import ClientId, MemberId
+
+__all__ = [
+    "SignatureDocument",
+    "VerificationCache",
+    "VerifiedSignature",
+    "require_signed_message",
+    "verify_message_signature",
+    "verify_signature_at",
+]
 
 SIGNING_TIME_TOLERANCE: Final = timedelta(minutes=5)
 """How far the signer's own clock may be off before we remark on it."""
@@ -97,36 +114,58 @@ class VerifiedSignature:
         return self.path[1]
 
 
-def verify_message_signature(
+def verify_message_signature(  # noqa: PLR0913 - the parts of one judgement
     document: SignatureDocument,
     *,
     signer: ClientId,
     parts: Mapping[str, PartDigest],
     globalconf: GlobalConfiguration,
     at: datetime,
+    cache: VerificationCache | None = None,
 ) -> VerifiedSignature:
     """Verify the signature of a message that was just received; see the steps above.
 
     ``parts`` holds *every* part received: ``/message.xml`` and, with a body or attachments,
     ``/attachment1``… Give the octets of ``/message.xml`` with its digest, so that peers may use
-    another digest algorithm for it.
+    another digest algorithm for it. ``cache`` saves what was judged a moment ago on the same
+    evidence: trust in the certificate (3, 4, 6, 7), and the part of (5) that a batch has in common.
 
     Raises ``MalformedInput`` or ``TrustError`` with the codes of the protocol, without the prefix
     ``signature_verification`` (the caller knows whether it belongs there).
     """
     if MESSAGE_PART not in parts:
         raise ValueError(f"{MESSAGE_PART} is always a part")
-    parsed = parse_signature(document.signature)
     has_chain = document.hash_chain_result is not None or document.hash_chain is not None
-    if has_chain and not parsed.references_to(HASH_CHAIN_RESULT_PART):
+    document_hash = None if cache is None else _hash_of_shared(document)
+    sound = None if cache is None or document_hash is None else cache.sound(document_hash)
+    signature = sound or read_signature(document.signature)
+    if has_chain and not signature.references_to(HASH_CHAIN_RESULT_PART):
         raise malformed("a hash chain was sent that is not signed")
-    return verify_signature_at(
-        parsed, document, signer=signer, parts=parts, globalconf=globalconf, at=at
+    verified = _verify(
+        signature,
+        document,
+        signer=signer,
+        parts=parts,
+        globalconf=globalconf,
+        at=at,
+        cache=cache,
+        is_sound=sound is not None,
     )
+    if cache is not None and document_hash is not None and sound is None:
+        cache.keep_sound(document_hash, signature)
+    return verified
+
+
+def _hash_of_shared(document: SignatureDocument) -> bytes | None:
+    """The SHA-256 of a signature that other messages share, None of one that won't come again."""
+    is_shared = document.hash_chain is not None and b"HashValue" in document.hash_chain
+    if not is_shared or len(document.signature) > MAX_KEPT_DOCUMENT_BYTES:
+        return None
+    return DigestAlgorithm.SHA256.digest(document.signature)
 
 
 def verify_signature_at(  # noqa: PLR0913 - the parts of one judgement
-    parsed: ParsedSignature,
+    signature: SignatureFacts,
     document: SignatureDocument,
     *,
     signer: ClientId,
@@ -135,69 +174,120 @@ def verify_signature_at(  # noqa: PLR0913 - the parts of one judgement
     at: datetime,
     archived: bool = False,
 ) -> VerifiedSignature:
-    """Verify a parsed signature as of the moment ``at``; see the steps above.
+    """Verify a signature as of the moment ``at``, without any memory; see the steps above.
 
     ``archived`` judges evidence of old: legacy algorithms are admitted with a warning, and a hash
     chain may name parts that were never archived; those are listed as unverified.
     """
-    require_signed_message(parsed)  # (1)
-    chain = _verify_chain(parsed, document, parts, archived=archived)  # (2)
-    _require_signing_certificate(parsed.certificate)  # (3)
-    issuers = _issuers_naming(parsed.certificate, signer, globalconf)  # (4)
-    verify_core(parsed, _signed_parts(parts, document), allow_legacy=archived)  # (5)
-    if chain is None:
-        _require_all_covered(parsed, parts)
-    path = verify_chain(  # (6)
-        parsed.certificate,
-        [issuer.certificate for issuer in issuers],
+    return _verify(
+        signature,
+        document,
+        signer=signer,
+        parts=parts,
+        globalconf=globalconf,
         at=at,
-        intermediates=parsed.extra_certificates,
-        allow_legacy=archived,
+        archived=archived,
     )
-    ocsp = [  # (7)
-        _verify_status(parsed, subject, issuer, globalconf, at=at, archived=archived)
-        for subject, issuer in pairwise(path)
-    ]
+
+
+def _verify(  # noqa: PLR0913 - the parts of one judgement
+    signature: SignatureFacts,
+    document: SignatureDocument,
+    *,
+    signer: ClientId,
+    parts: Mapping[str, PartDigest],
+    globalconf: GlobalConfiguration,
+    at: datetime,
+    archived: bool = False,
+    cache: VerificationCache | None = None,
+    is_sound: bool = False,
+) -> VerifiedSignature:
+    require_signed_message(signature)  # (1)
+    chain = _verify_chain(signature, document, parts, archived=archived)  # (2)
+    evidence = CertificateEvidence.of(signature, signer)
+    trusted = None if cache is None else cache.trusted(evidence, globalconf, at)
+    issuers: Sequence[ApprovedCertificate] = ()
+    if trusted is None:
+        _require_signing_certificate(signature.certificate)  # (3)
+        issuers = _issuers_naming(signature.certificate, signer, globalconf)  # (4)
+    signed_parts = _signed_parts(parts, document)
+    if is_sound:
+        verify_parts(signature, signed_parts)  # (5)
+    else:
+        verify_core(signature, signed_parts, allow_legacy=archived)  # (5)
+    if chain is None:
+        _require_all_covered(signature, parts)
+    if trusted is None:
+        trusted = _judge_certificate(  # (6) (7)
+            evidence, issuers, globalconf, at=at, archived=archived
+        )
+        if cache is not None:
+            cache.keep_trusted(evidence, globalconf, at, trusted)
     return VerifiedSignature(
         signer=signer,
-        member=signer.member,
-        certificate=parsed.certificate,
-        path=path,
-        ocsp=ocsp[0],
-        algorithm=parsed.algorithm,
-        digest=_message_reference_digest(parsed),
+        member=trusted.member,
+        certificate=signature.certificate,
+        path=trusted.path,
+        ocsp=trusted.ocsp[0],
+        algorithm=signature.algorithm,
+        digest=_message_reference_digest(signature),
         chain=chain,
-        signing_time=parsed.signing_time,
-        warnings=(
-            *_warnings(parsed, issuers, path, at=at),
-            *(warning for status in ocsp for warning in status.warnings),
-        ),
+        signing_time=signature.signing_time,
+        warnings=(*_warnings(signature, at=at), *trusted.warnings),
     )
 
 
-def require_signed_message(parsed: ParsedSignature) -> None:
+def _judge_certificate(
+    evidence: CertificateEvidence,
+    issuers: Sequence[ApprovedCertificate],
+    globalconf: GlobalConfiguration,
+    *,
+    at: datetime,
+    archived: bool,
+) -> TrustedCertificate:
+    """Steps 6 and 7: the certificate leads to one of these authorities, and nothing is revoked."""
+    path = verify_chain(
+        evidence.certificate,
+        [issuer.certificate for issuer in issuers],
+        at=at,
+        intermediates=evidence.extra_certificates,
+        allow_legacy=archived,
+    )
+    ocsp = tuple(
+        _verify_status(evidence, subject, issuer, globalconf, at=at, archived=archived)
+        for subject, issuer in pairwise(path)
+    )
+    warnings = [warning for status in ocsp for warning in status.warnings]
+    if any(i.certificate == path[-1] and i.authentication_only for i in issuers):
+        warnings.insert(0, "the authority is approved for authentication certificates only")
+    return TrustedCertificate(
+        member=evidence.signer.member, path=path, ocsp=ocsp, warnings=tuple(warnings)
+    )
+
+
+def require_signed_message(signature: SignatureFacts) -> None:
     """Step 1: raise ``MalformedInput`` unless the message or a chain result is signed."""
     names = (MESSAGE_PART, HASH_CHAIN_RESULT_PART)
-    found = [reference for name in names for reference in parsed.references_to(name)]
+    found = [reference for name in names for reference in signature.references_to(name)]
     if not found:
         raise malformed(f"it refers neither to {names[0]} nor to {names[1]}")
     if len(found) > 1:
         raise malformed(f"it refers more than once to {names[0]} or {names[1]}")
 
 
-def _message_reference_digest(parsed: ParsedSignature) -> DigestAlgorithm:
-    found = parsed.references_to(MESSAGE_PART) or parsed.references_to(HASH_CHAIN_RESULT_PART)
+def _message_reference_digest(signature: SignatureFacts) -> DigestAlgorithm:
+    found = signature.references_to(MESSAGE_PART) or signature.references_to(HASH_CHAIN_RESULT_PART)
     return found[0].algorithm
 
 
 def _verify_chain(
-    parsed: ParsedSignature,
+    signature: SignatureFacts,
     document: SignatureDocument,
     parts: Mapping[str, PartDigest],
     *,
     archived: bool,
 ) -> VerifiedHashChain | None:
-    if not parsed.references_to(HASH_CHAIN_RESULT_PART):
+    if not signature.references_to(HASH_CHAIN_RESULT_PART):
         return None
     if document.hash_chain_result is None or document.hash_chain is None:
         raise malformed("it is over a hash chain, and the chain or its result is missing")
@@ -267,14 +357,14 @@ def _signed_parts(
     return {**parts, HASH_CHAIN_RESULT_PART: result}
 
 
-def _require_all_covered(parsed: ParsedSignature, parts: Mapping[str, PartDigest]) -> None:
-    uncovered = sorted(name for name in parts if not parsed.references_to(name))
+def _require_all_covered(signature: SignatureFacts, parts: Mapping[str, PartDigest]) -> None:
+    uncovered = sorted(name for name in parts if not signature.references_to(name))
     if uncovered:
         raise malformed(f"it does not cover {', '.join(uncovered)}")
 
 
 def _verify_status(  # noqa: PLR0913 - the parts of one judgement
-    parsed: ParsedSignature,
+    evidence: CertificateEvidence,
     subject: Certificate,
     issuer: Certificate,
     globalconf: GlobalConfiguration,
@@ -282,9 +372,9 @@ def _verify_status(  # noqa: PLR0913 - the parts of one judgement
     at: datetime,
     archived: bool,
 ) -> VerifiedOcsp:
-    if not parsed.ocsp_responses:
+    if not evidence.ocsp_responses:
         raise malformed("there is no OCSP response in it")
-    responses = [OcspResponse.parse(der) for der in parsed.ocsp_responses]
+    responses = [OcspResponse.parse(der) for der in evidence.ocsp_responses]
     response = next((r for r in responses if r.matches(subject, issuer)), None)
     if response is None:
         raise TrustError(
@@ -299,7 +389,7 @@ def _verify_status(  # noqa: PLR0913 - the parts of one judgement
         policy=globalconf.ocsp_policy,
         responders=[
             responder.certificate
-            for responder in globalconf.responders_of(issuer)
+            for responder in globalconf.responders_of(issuer, evidence.signer.instance)
             if responder.certificate is not None
         ],
         ca_certificates=globalconf.ca_certificates(),
@@ -309,23 +399,15 @@ def _verify_status(  # noqa: PLR0913 - the parts of one judgement
     return verified
 
 
-def _warnings(
-    parsed: ParsedSignature,
-    issuers: Sequence[ApprovedCertificate],
-    path: Sequence[Certificate],
-    *,
-    at: datetime,
-) -> list[str]:
+def _warnings(signature: SignatureFacts, *, at: datetime) -> list[str]:
     """Things that an honest party may do, and that a reader of the proof should know."""
     warnings = []
-    if not parsed.algorithm.accepted:
+    if not signature.algorithm.accepted:
         warnings.append(
-            f"signed with {parsed.algorithm.jca_name}, which is not accepted for new messages"
+            f"signed with {signature.algorithm.jca_name}, which is not accepted for new messages"
         )
-    if any(i.certificate == path[-1] and i.authentication_only for i in issuers):
-        warnings.append("the authority is approved for authentication certificates only")
-    if parsed.signing_time is None:
+    if signature.signing_time is None:
         warnings.append("the signature does not tell when it was made")
-    elif parsed.signing_time > at + SIGNING_TIME_TOLERANCE:
-        warnings.append(f"the signer claims to have signed later, at {parsed.signing_time}")
+    elif signature.signing_time > at + SIGNING_TIME_TOLERANCE:
+        warnings.append(f"the signer claims to have signed later, at {signature.signing_time}")
     return warnings

@@ -38,7 +38,7 @@ ASIC_SIGNATURES: Final = "http://uri.etsi.org/02918/v1.2.1#"
 SIGNED_PROPERTIES_TYPE: Final = "http://uri.etsi.org/01903#SignedProperties"
 INCLUSIVE_C14N: Final = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
 
-_NAMESPACES: Final = (  # sorted by prefix, as C14N writes them
+NAMESPACES: Final = (  # sorted by prefix, as C14N writes them
     f'xmlns:asic="{ASIC_SIGNATURES}" xmlns:ds="{XMLDSIG}" xmlns:xades="{XADES}" '
     'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
 )
@@ -46,7 +46,7 @@ _MIME_TYPES: Final = {
     MESSAGE_PART: "text/xml",  # also for REST messages
     HASH_CHAIN_RESULT_PART: "application/hash-chain-result",
 }
-_POLICY: Final = (
+POLICY: Final = (
     "<xades:SignaturePolicyIdentifier><xades:SignaturePolicyId><xades:SigPolicyId>"
     '<xades:Identifier Qualifier="OIDAsURN">urn:oid:1.3.6.1.4.1.3516.16.2</xades:Identifier>'
     "<xades:Description>Profile for High Performance Digital Signatures (version 1.2)"
@@ -92,7 +92,7 @@ class PreparedSignature:
         digest = self.algorithm.digest
         return (
             '<?xml version="1.0" encoding="UTF-8" standalone="no"?>'
-            f'<asic:XAdESSignatures {_NAMESPACES}><ds:Signature Id="signature">'
+            f'<asic:XAdESSignatures {NAMESPACES}><ds:Signature Id="signature">'
             f"<ds:SignedInfo>{self._signed_info_content}</ds:SignedInfo>"
             f'<ds:SignatureValue Id="signature-value">{_base64(signature_value)}'
             "</ds:SignatureValue><ds:KeyInfo><ds:X509Data><ds:X509Certificate>"
@@ -127,14 +127,14 @@ def prepare_signature(  # noqa: PLR0913 - the parts of one signature
         "<xades:SignedSignatureProperties>"
         f"<xades:SigningTime>{_timestamp(signing_time)}</xades:SigningTime>"
         f"<xades:SigningCertificate><xades:Cert>{_certificate_identity(certificate, digest)}"
-        f"</xades:Cert></xades:SigningCertificate>{_POLICY}</xades:SignedSignatureProperties>"
+        f"</xades:Cert></xades:SigningCertificate>{POLICY}</xades:SignedSignatureProperties>"
         "<xades:SignedDataObjectProperties>"
         '<xades:DataObjectFormat ObjectReference="#signature-reference-0"><xades:MimeType>'
         f"{escape_text(mime_type or _MIME_TYPES[reference_uri])}</xades:MimeType>"
         "</xades:DataObjectFormat></xades:SignedDataObjectProperties>"
     )
     properties_digest = digest.digest(
-        f'<xades:SignedProperties {_NAMESPACES} Id="signed-properties">{properties}'
+        f'<xades:SignedProperties {NAMESPACES} Id="signed-properties">{properties}'
         "</xades:SignedProperties>".encode()
     )
     content = (
@@ -146,7 +146,7 @@ def prepare_signature(  # noqa: PLR0913 - the parts of one signature
         f'URI="#signed-properties">{_digest(digest, properties_digest)}</ds:Reference>'
     )
     return PreparedSignature(
-        signed_info=f"<ds:SignedInfo {_NAMESPACES}>{content}</ds:SignedInfo>".encode(),
+        signed_info=f"<ds:SignedInfo {NAMESPACES}>{content}</ds:SignedInfo>".encode(),
         algorithm=algorithm,
         certificate=certificate,
         _signed_info_content=content,
@@ -200,8 +200,8 @@ def _unsigned_signature_properties(root: Element) -> Element:
 
 
 def _timestamp(moment: datetime) -> str:
-    utc = moment.astimezone(UTC)
-    return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
+    utc = moment.astimezone(UTC).replace(tzinfo=None)
+    return f"{utc.isoformat(timespec='milliseconds')}Z"
 
 
 def _base64(data: bytes) -> str:

@@ -14,16 +14,26 @@ Sources: XML Signature, ETSI TS 101 903 and EN 319 132; reference: Signature, Si
 from __future__ import annotations
 
 import binascii
+from abc import ABC, abstractmethod
 from base64 import b64decode
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from postroad.crypto.algorithms import DigestAlgorithm, SignatureAlgorithm
 from postroad.crypto.certificates import Certificate
 from postroad.errors import FaultCode, MalformedInput
 from postroad.evidence.xades import XADES
-from postroad.wire.xml import XMLDSIG, XmlLimits, child_elements, namespace_of, parse, qualified
+from postroad.wire.xml import (
+    XMLDSIG,
+    XmlLimits,
+    canonicalize,
+    child_elements,
+    namespace_of,
+    parse,
+    qualified,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,21 +93,13 @@ class CertificateDigest:
 
     def matches(self, certificate: Certificate) -> bool:
         """Whether ``certificate`` is the one that is named."""
-        return self.algorithm.digest(certificate.der) == self.value
+        return _certificate_digest_value(certificate, self.algorithm) == self.value
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedSignature:
-    """A signature document, read and not yet verified.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignatureFacts(ABC):
+    """What a signature document says, however it was read; nothing of it is verified."""
 
-    Elements are kept where their canonical form matters; everything else is plain values.
-    """
-
-    root: Element
-    signature: Element
-    signed_info: Element
-    signed_properties: Element
-    canonical_form: CanonicalForm
     algorithm: SignatureAlgorithm
     references: tuple[SignatureReference, ...]
     value: bytes
@@ -110,7 +112,55 @@ class ParsedSignature:
 
     def references_to(self, uri: str) -> tuple[SignatureReference, ...]:
         """The references with exactly this URI."""
-        return tuple(reference for reference in self.references if reference.uri == uri)
+        return tuple([reference for reference in self.references if reference.uri == uri])
+
+    @property
+    @abstractmethod
+    def properties_identifier(self) -> str | None:
+        """The Id of the signed properties that the facts were read from."""
+
+    @abstractmethod
+    def signed_info_octets(self) -> bytes:
+        """The octets that the signature value is over."""
+
+    @abstractmethod
+    def element_octets(self, identifier: str, form: CanonicalForm) -> bytes:
+        """The octets of the element with this Id; ``MalformedInput`` if there isn't one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedSignature(SignatureFacts):
+    """A signature document as an XML parser sees it: elements, where their octets matter."""
+
+    root: Element
+    signature: Element
+    signed_info: Element
+    signed_properties: Element
+    canonical_form: CanonicalForm
+
+    @property
+    def properties_identifier(self) -> str | None:
+        """The Id of the signed properties."""
+        return self.signed_properties.get("Id")
+
+    def signed_info_octets(self) -> bytes:
+        """The canonical form of SignedInfo, by the method that it names."""
+        return _canonical(self.signed_info, self.canonical_form)
+
+    def element_octets(self, identifier: str, form: CanonicalForm) -> bytes:
+        """The canonical form of one element inside the signature."""
+        if identifier == self.properties_identifier:
+            return _canonical(self.signed_properties, form)
+        found = [e for e in self.signature.iterdescendants() if e.get("Id") == identifier]
+        if len(found) != 1:
+            raise malformed(f"there is no element {identifier[:100]!r} inside the signature")
+        return _canonical(found[0], form)
+
+
+@lru_cache(maxsize=512)
+def _certificate_digest_value(certificate: Certificate, algorithm: DigestAlgorithm) -> bytes:
+    """Remember digests of certificates: the same ones come with every message."""
+    return algorithm.digest(certificate.der)
 
 
 def malformed(message: str) -> MalformedInput:
@@ -150,6 +200,9 @@ def parse_signature(data: bytes) -> ParsedSignature:
     info.end()
     if not 0 < len(references) <= MAX_REFERENCES:
         raise malformed(f"{len(references)} references; 1 to {MAX_REFERENCES} are accepted")
+    if len({reference.get("URI") for reference in references}) != len(references):
+        # Each time would cost its canonical form again.
+        raise malformed("it refers more than once to the same thing")
     signed = _path([signed_properties], _xades("SignedSignatureProperties"))
     unsigned = _path(
         [qualifying], _xades("UnsignedProperties"), _xades("UnsignedSignatureProperties")
@@ -382,3 +435,12 @@ def _certificate(element: Element) -> Certificate:
         return Certificate.from_der(_base64(element))
     except MalformedInput as error:
         raise malformed(error.message) from error
+
+
+def _canonical(element: Element, form: CanonicalForm) -> bytes:
+    return canonicalize(
+        element,
+        exclusive=form.exclusive,
+        inclusive_prefixes=form.inclusive_prefixes,
+        with_comments=form.with_comments,
+    )

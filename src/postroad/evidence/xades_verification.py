@@ -15,26 +15,24 @@ from typing import TYPE_CHECKING, Final
 from postroad.crypto.algorithms import DigestAlgorithm, verify_signature
 from postroad.errors import FaultCode, TrustError
 from postroad.evidence.xades_parsing import CanonicalForm, malformed
-from postroad.wire.xml import canonicalize
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from postroad.evidence.digests import PartDigest
-    from postroad.evidence.xades_parsing import ParsedSignature, SignatureReference
-    from postroad.wire.xml import Element
+    from postroad.evidence.xades_parsing import SignatureFacts, SignatureReference
 
 _WEAK: Final = frozenset({DigestAlgorithm.SHA1, DigestAlgorithm.SHA224})
 _DEFAULT_FORM: Final = CanonicalForm()  # XML Signature 4.4.3.2: a node set is made octets by C14N
 
 
 def verify_core(
-    signature: ParsedSignature,
+    signature: SignatureFacts,
     parts: Mapping[str, PartDigest],
     *,
     allow_legacy: bool = False,
 ) -> None:
-    """Verify digests and signature value of a parsed signature.
+    """Verify digests and signature value of a signature document.
 
     ``parts`` holds everything a reference may name outside of the document. Raises
     ``MalformedInput`` or ``TrustError``: ``malformed_signature`` for a reference that doesn't
@@ -43,11 +41,9 @@ def verify_core(
     """
     # (1) Every reference resolves, and to what was digested.
     for reference in signature.references:
-        _check_algorithm(reference.algorithm, allow_legacy=allow_legacy)
-        if not hmac.compare_digest(_digest(signature, reference, parts), reference.value):
-            raise _invalid(f"{reference.uri[:100]!r} differs from its digest in the signature")
+        _verify_reference(signature, reference, parts, allow_legacy=allow_legacy)
     # (2) The properties that we read are the ones that are signed.
-    identifier = signature.signed_properties.get("Id")
+    identifier = signature.properties_identifier
     if not identifier or len(signature.references_to(f"#{identifier}")) != 1:
         raise malformed("the signed properties are not signed")
     # (3) The signature value holds.
@@ -55,7 +51,7 @@ def verify_core(
         signature.certificate.public_key,
         signature.algorithm,
         signature.value,
-        _canonical(signature.signed_info, signature.canonical_form),
+        signature.signed_info_octets(),
         ecdsa_raw=True,
         either_form=True,
         allow_legacy=allow_legacy,
@@ -70,12 +66,35 @@ def verify_core(
         )
 
 
+def verify_parts(signature: SignatureFacts, parts: Mapping[str, PartDigest]) -> None:
+    """Verify again only what depends on ``parts``, for a document that passed :func:`verify_core`.
+
+    The messages of a batch share one signature document, and nothing else in it can change.
+    Raises as :func:`verify_core` does.
+    """
+    for reference in signature.references:
+        if not reference.uri.startswith("#"):
+            _verify_reference(signature, reference, parts, allow_legacy=False)
+
+
+def _verify_reference(
+    signature: SignatureFacts,
+    reference: SignatureReference,
+    parts: Mapping[str, PartDigest],
+    *,
+    allow_legacy: bool,
+) -> None:
+    _check_algorithm(reference.algorithm, allow_legacy=allow_legacy)
+    if not hmac.compare_digest(_digest(signature, reference, parts), reference.value):
+        raise _invalid(f"{reference.uri[:100]!r} differs from its digest in the signature")
+
+
 def _digest(
-    signature: ParsedSignature, reference: SignatureReference, parts: Mapping[str, PartDigest]
+    signature: SignatureFacts, reference: SignatureReference, parts: Mapping[str, PartDigest]
 ) -> bytes:
     if reference.uri.startswith("#"):
-        element = _element(signature, reference.uri[1:])
-        return reference.algorithm.digest(_canonical(element, reference.transform or _DEFAULT_FORM))
+        form = reference.transform or _DEFAULT_FORM
+        return reference.algorithm.digest(signature.element_octets(reference.uri[1:], form))
     part = parts.get(reference.uri)
     if part is None:
         raise malformed(f"there is no {reference.uri[:100]!r}, which the signature refers to")
@@ -89,28 +108,6 @@ def _digest(
             f"only that by {part.algorithm.label}"
         )
     return value
-
-
-def _element(signature: ParsedSignature, identifier: str) -> Element:
-    if identifier == signature.signed_properties.get("Id"):
-        return signature.signed_properties
-    found = [
-        element
-        for element in signature.signature.iterdescendants()
-        if element.get("Id") == identifier
-    ]
-    if len(found) != 1:
-        raise malformed(f"there is no element {identifier[:100]!r} inside the signature")
-    return found[0]
-
-
-def _canonical(element: Element, form: CanonicalForm) -> bytes:
-    return canonicalize(
-        element,
-        exclusive=form.exclusive,
-        inclusive_prefixes=form.inclusive_prefixes,
-        with_comments=form.with_comments,
-    )
 
 
 def _check_algorithm(algorithm: DigestAlgorithm, *, allow_legacy: bool) -> None:

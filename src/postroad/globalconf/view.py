@@ -291,9 +291,22 @@ class GlobalConfiguration:
             if entry.certificate == ca
         )
 
-    def responders_of(self, ca: Certificate) -> tuple[OcspResponder, ...]:
-        """OCSP responders that any instance configures for the CA, our own instance first."""
-        return _unique(r for entry in self.approved_entries(ca) for r in entry.responders)
+    def responders_of(
+        self, ca: Certificate, instance: str | None = None
+    ) -> tuple[OcspResponder, ...]:
+        """OCSP responders that an instance configures for the CA; None: any, our own first.
+
+        Whose certificates are judged names the instance: a federated one may approve the same CA
+        with another responder, and must not excuse what was revoked elsewhere.
+        """
+        if instance is None:
+            return _unique(r for entry in self.approved_entries(ca) for r in entry.responders)
+        return _unique(
+            responder
+            for entry in self.approved_certificates(instance)
+            if entry.certificate == ca
+            for responder in entry.responders
+        )
 
     def ca_certificates(self) -> tuple[Certificate, ...]:
         """All approved CA certificates of all instances."""

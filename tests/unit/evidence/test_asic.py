@@ -267,6 +267,20 @@ def test_refuses_an_entry_that_unpacks_to_more_than_it_claims() -> None:
     refused_with(FaultCode.ASIC_MIME_TYPE_NOT_FOUND, bytes(data))
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_refuses_methods_of_compression_that_no_container_uses(method: int) -> None:
+    refused_with(FaultCode.ASIC_MIME_TYPE_NOT_FOUND, zipped(*MINIMUM, method=method))
+
+
+def test_refuses_an_entry_without_a_name() -> None:
+    data = zipped(*MINIMUM, ("x", b""), method=zipfile.ZIP_STORED)
+    at = data.rindex(b"PK\x01\x02")
+    nameless = data[: at + 28] + b"\0\0" + data[at + 30 : at + 46] + data[at + 47 :]
+    size = int.from_bytes(data[-10:-6], "little") - 1
+    nameless = nameless[:-10] + size.to_bytes(4, "little") + nameless[-6:]
+    refused_with(FaultCode.ASIC_MIME_TYPE_NOT_FOUND, nameless)
+
+
 def test_refuses_encrypted_entries_and_unknown_methods() -> None:
     for offset, value in ((8, b"\x01\x00"), (10, b"\x63\x00")):
         data = bytearray(zipped(*MINIMUM))

@@ -11,7 +11,7 @@ from postroad.evidence.digests import (
     PartDigest,
     step_digest,
 )
-from postroad.evidence.hashchain import build_hash_chains
+from postroad.evidence.hashchain import HashTree, build_hash_chains
 from postroad.evidence.hashchain_parsing import (
     DataRef,
     HashValue,
@@ -109,3 +109,24 @@ def test_time_stamp_chains_name_their_own_file() -> None:
 def test_refuses_what_needs_no_chain(messages: list[list[PartDigest]]) -> None:
     with pytest.raises(ValueError):
         build_hash_chains(messages, SHA256)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 7, 8, 33, 100])
+def test_a_tree_gives_the_octets_of_chains_that_are_built_at_once(count: int) -> None:
+    values = [SHA512.digest(bytes([number])) for number in range(count)]
+    built = build_hash_chains(
+        [[PartDigest(SIGNATURES_PART, SHA512, value)] for value in values],
+        SHA512,
+        chain_file=TIMESTAMP_CHAIN_PART,
+    )
+    tree = HashTree(values, SHA512)
+    assert tree.result(TIMESTAMP_CHAIN_PART) == built.result
+    chains = [tree.chain(index, SIGNATURES_PART) for index in range(count)]
+    assert tuple(chains) == built.chains
+    assert [tree.leaf(index) for index in range(count)] == values
+
+
+@pytest.mark.parametrize("values", [[], [bytes(64)], [bytes(64), bytes(63)]])
+def test_a_tree_needs_two_digests_of_its_algorithm(values: list[bytes]) -> None:
+    with pytest.raises(ValueError, match="digest"):
+        HashTree(values, SHA512)

@@ -405,7 +405,7 @@ def test_warns_of_algorithms_that_only_archives_may_hold(bench: Bench) -> None:
     from postroad.evidence import verification
 
     weak = replace(parsed, algorithm=SignatureAlgorithm.RSA_SHA1, signing_time=None)
-    warnings = verification._warnings(weak, [], [parsed.certificate], at=NOW)
+    warnings = verification._warnings(weak, at=NOW)
     assert any("SHA1withRSA" in text for text in warnings)
     assert any("does not tell when" in text for text in warnings)
 

@@ -154,6 +154,7 @@ CHANGES: dict[str, tuple[bytes, bytes]] = {
     "parameter of the signature method": (b'ecdsa-sha512">', b'ecdsa-sha512"><x></x>'),
     "reference without URI": (b' URI="/message.xml"', b""),
     "reference to the whole document": (b' URI="/message.xml"', b' URI=""'),
+    "the same thing referred to twice": (b' URI="/message.xml"', b' URI="#signed-properties"'),
     "two transforms": (REFERENCE_0, REFERENCE_0 + transform(C14N, C14N)),
     "foreign transform": (REFERENCE_0, REFERENCE_0 + transform(b"urn:xslt")),
     "no transform inside transforms": (

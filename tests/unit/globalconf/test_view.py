@@ -355,6 +355,9 @@ def test_collects_the_responders_of_a_ca_from_all_instances(lab: TrustLab) -> No
     )
     urls = [responder.url for responder in state.responders_of(lab.root.certificate)]
     assert urls == ["http://root", "http://theirs"]
+    urls = [responder.url for responder in state.responders_of(lab.root.certificate, "FI")]
+    assert urls == ["http://theirs", "http://root"]
+    assert state.responders_of(lab.root.certificate, "unknown") == ()
     assert len(state.approved_entries(lab.root.certificate)) == 2
     assert state.responders_of(lab.tsa_certificate) == ()
 
