@@ -11,7 +11,13 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from postroad.adapters.database import create_engine, migrate, schema_revision, transaction
+from postroad.adapters.database import (
+    create_engine,
+    migrate,
+    packaged_revision,
+    schema_revision,
+    transaction,
+)
 from postroad.centralserver.models.schema import registry_metadata
 from postroad.centralserver.node import MIGRATIONS, NewInstance, initialize_node, open_node
 from postroad.centralserver.registry import groups, members, servers
@@ -74,7 +80,7 @@ def test_several_processes_may_migrate_at_once(
         thread.join()
     assert failures == []
     engine = create_engine(url)
-    assert schema_revision(engine) == "0001"
+    assert schema_revision(engine) == packaged_revision(MIGRATIONS)
     engine.dispose()
 
 

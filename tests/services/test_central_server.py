@@ -238,6 +238,7 @@ def test_a_failing_generation_does_not_end_the_server(
     (node.settings.home_path / "elsewhere").mkdir(exist_ok=True)
     empty = parse_settings(
         '[distribution]\nhost = "127.0.0.1"\nhttp_port = 0\nhttps = false\n'
+        "[registration_service]\nenabled = false\n[management_service]\nenabled = false\n"
         '[central]\nnode_name = "node_without_keys"\n',
         home=node.settings.home_path / "elsewhere",
     )
@@ -263,8 +264,9 @@ def test_a_port_in_use_is_told(central: tuple[CentralServerNode, SigningToken]) 
 
 def test_https_is_served_with_the_nodes_certificate(tmp_path: Path) -> None:
     node = plain_node(tmp_path, MovingClock())
-    settings = parse_settings(
-        '[distribution]\nhost = "127.0.0.1"\nhttp_port = 0\nhttps_port = 0\n', home=tmp_path
+    settings = msgspec.structs.replace(
+        node.settings,
+        distribution=msgspec.structs.replace(node.settings.distribution, https=True, https_port=0),
     )
     node = replace(node, settings=settings)
     token = initialize_node(node, NEW, "tester")
@@ -291,7 +293,8 @@ def test_the_command_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
     central = [sys.executable, "-m", "postroad", "central"]
     subprocess.run(
         [*central, "init", "DEV", "127.0.0.1", "--host", "127.0.0.1", "--http-port", "0",
-         "--https-port", "0", "--algorithm", "EC"],
+         "--https-port", "0", "--registration-port", "0", "--management-port", "0",
+         "--algorithm", "EC"],
         env=environment, check=True, capture_output=True, timeout=60,
     )  # fmt: skip
     with subprocess.Popen(
@@ -321,3 +324,20 @@ def test_an_unforeseen_error_does_not_end_the_server(
 
     monkeypatch.setattr("postroad.centralserver.node.CentralServerNode.generate", fail)
     assert fetch(central, "/internalconf?version=6")[0] == 200
+
+
+def test_management_requests_are_heard_beside_the_configuration(
+    central: tuple[CentralServerNode, SigningToken],
+) -> None:
+    async def run() -> list[int]:
+        async with served(*central) as addresses, httpx.AsyncClient(verify=False) as client:
+            statuses = []
+            for port, path in (
+                (addresses.registration_port, "/managementservice/"),
+                (addresses.management_port, "/managementservice/manage/"),
+            ):
+                answer = await client.post(f"https://127.0.0.1:{port}{path}", content=b"")
+                statuses.append(answer.status_code)
+            return statuses
+
+    assert asyncio.run(run()) == [415, 415]

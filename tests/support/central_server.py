@@ -147,7 +147,10 @@ def approve_trust_services(change: Change) -> None:
 
 def plain_node(home: Path, clock: MovingClock) -> CentralServerNode:
     """Open a node that serves plain HTTP on ports of its own, on loopback."""
-    text = '[distribution]\nhost = "127.0.0.1"\nhttp_port = 0\nhttps = false\n'
+    text = (
+        '[distribution]\nhost = "127.0.0.1"\nhttp_port = 0\nhttps = false\n'
+        '[registration_service]\nhost = "127.0.0.1"\nport = 0\n[management_service]\nport = 0\n'
+    )
     return open_node(home, clock=clock, settings=parse_settings(text, home=home))
 
 

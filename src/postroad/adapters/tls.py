@@ -28,6 +28,12 @@ INFORMATION_SYSTEM_CIPHERS: Final = ":".join(
     for cipher in ("AES256-GCM-SHA384", "AES128-GCM-SHA256")
 ) + (":ECDHE-RSA-AES256-SHA384:ECDHE-RSA-AES128-SHA256:DHE-RSA-AES256-SHA256:DHE-RSA-AES128-SHA256")
 
+MANAGEMENT_SERVICE_CIPHERS: Final = ":".join(
+    f"ECDHE-{key}-{cipher}"
+    for cipher in ("AES256-GCM-SHA384", "AES128-GCM-SHA256", "CHACHA20-POLY1305")
+    for key in ("ECDSA", "RSA")
+)
+
 _NOT_TLS: Final = frozenset({"HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "WRONG_VERSION_NUMBER"})
 """OpenSSL's reasons for what isn't a TLS client at all."""
 _NO_CHECK_TIME: Final = 0x200000
@@ -202,6 +208,29 @@ def information_system_context(
             encode_pem(der + _TRUSTED_FOR_TLS, "TRUSTED CERTIFICATE") for der in known_certificates
         ]
         _trust(context, b"".join(pems))
+    load_certificate_chain(context, key_pkcs8_pem, chain_pem)
+    return context
+
+
+def management_service_context(
+    key_pkcs8_pem: bytes, chain_pem: bytes, client_certificates: Iterable[bytes] = ()
+) -> ssl.SSLContext:
+    """Build the context of the Central Server's ports for management requests (4001, 4002).
+
+    With ``client_certificates`` (DER) a client must show one of them, whatever its dates and
+    purpose say; the caller compares, for one that is an authority would vouch for others here.
+    """
+    context = _harden(_server_context())
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(MANAGEMENT_SERVICE_CIPHERS)
+    known = [
+        encode_pem(der + _TRUSTED_FOR_TLS, "TRUSTED CERTIFICATE") for der in client_certificates
+    ]
+    if known:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+        context.verify_flags |= _NO_CHECK_TIME
+        _trust(context, b"".join(known))
     load_certificate_chain(context, key_pkcs8_pem, chain_pem)
     return context
 

@@ -1,6 +1,7 @@
 """What runs in a Central Server process, and how does it start and stop?
 
-The composition root: generation of the configuration at its interval, and the ports that serve it.
+The composition root: generation of the configuration at its interval, the ports that serve it, and
+the ports where management requests come in.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import uvicorn
 
 from postroad.adapters.logs import logger
 from postroad.centralserver.distribution import distribution_application
+from postroad.centralserver.management_ports import open_management_ports
 from postroad.errors import ConfigurationError, PostroadError
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from starlette.applications import Starlette
 
+    from postroad.centralserver.management_ports import ManagementPorts
     from postroad.centralserver.node import CentralServerNode
     from postroad.centralserver.signing_keys import SigningToken
 
@@ -39,6 +42,8 @@ class ServedAddresses:
 
     http_port: int
     https_port: int | None
+    registration_port: int | None = None
+    management_port: int | None = None
 
 
 class _QuietServer(uvicorn.Server):
@@ -62,25 +67,45 @@ async def serve(
     what was published before stays. Raises ``ConfigurationError`` when a port can't be opened.
     """
     stop = stop or _stopping_on_signals()
+    async with open_management_ports(node) as management:
+        await _serve(node, token, stop, management, ready)
+    logger("central").info("stopped")
+
+
+async def _serve(
+    node: CentralServerNode,
+    token: SigningToken,
+    stop: asyncio.Event,
+    management: ManagementPorts,
+    ready: Callable[[ServedAddresses], None] | None,
+) -> None:
     application = distribution_application(node.settings.public_path, node.clock)
     with _listening(node) as (http, https):
         servers = [(_QuietServer(_config(application)), http)]
         if https is not None:
             servers.append((_QuietServer(_tls_config(application, node)), https))
-        addresses = ServedAddresses(_port(http), None if https is None else _port(https))
+        addresses = ServedAddresses(
+            _port(http),
+            None if https is None else _port(https),
+            management.registration,
+            management.management,
+        )
         async with asyncio.TaskGroup() as tasks:
             for server, listener in servers:
                 tasks.create_task(server.serve(sockets=[listener]))
             tasks.create_task(_generate_regularly(node, token, stop))
             logger("central").info(
-                "started", http_port=addresses.http_port, https_port=addresses.https_port
+                "started",
+                http_port=addresses.http_port,
+                https_port=addresses.https_port,
+                registration_port=addresses.registration_port,
+                management_port=addresses.management_port,
             )
             if ready is not None:
                 ready(addresses)
             await stop.wait()
             for server, _listener in servers:
                 server.should_exit = True
-    logger("central").info("stopped")
 
 
 async def _generate_regularly(

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from postroad.centralserver.registry.management_requests import AutomaticApprovals
 from postroad.errors import ConfigurationError
 from postroad.globalconf.shared_parameters import NEWEST_VERSION, OLDEST_VERSION
 
@@ -63,6 +64,45 @@ class DistributionSection(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     """Empty for the self-signed certificate that `postroad central init` makes."""
 
 
+class RegistrationServiceSection(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
+):
+    """The port where servers register their authentication certificates, over TLS."""
+
+    enabled: bool = True
+    host: str = "0.0.0.0"  # noqa: S104 - servers come from the open internet
+    port: Port = 4001
+    requests_per_minute: Annotated[int, msgspec.Meta(ge=1)] = 10
+    """For each address that requests come from."""
+
+
+class ManagementServiceSection(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
+):
+    """The port where the Security Server of the management services delivers requests, over TLS.
+
+    Deletions carry no signature: whoever reaches this port can make them in anybody's name (G-23).
+    """
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    """Opened further only together with ``client_certificate_file``, or behind a firewall."""
+    port: Port = 4002
+    requests_per_minute: Annotated[int, msgspec.Meta(ge=1)] = 10
+    client_certificate_file: str = ""
+    """The internal TLS certificate (PEM) of that Security Server; set, nobody else is let in."""
+
+
+class ManagementRequestsSection(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
+):
+    """Which requests of servers are approved at once, when all parties are known members."""
+
+    auto_approve_auth_cert_registrations: bool = False
+    auto_approve_client_registrations: bool = False
+    auto_approve_owner_changes: bool = False
+
+
 class TokenSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How the PIN of the signing keys is known at start."""
 
@@ -77,6 +117,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     database: DatabaseSection = DatabaseSection()
     configuration: ConfigurationSection = ConfigurationSection()
     distribution: DistributionSection = DistributionSection()
+    registration_service: RegistrationServiceSection = RegistrationServiceSection()
+    management_service: ManagementServiceSection = ManagementServiceSection()
+    management_requests: ManagementRequestsSection = ManagementRequestsSection()
     token: TokenSection = TokenSection()
     home: str = ""
     """Set by :func:`load_settings`; never written in the file."""
@@ -106,6 +149,16 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def token_path(self) -> Path:
         """The signing keys' token."""
         return self.home_path / "keys"
+
+    @property
+    def automatic_approvals(self) -> AutomaticApprovals:
+        """Which requests of servers are approved at once."""
+        section = self.management_requests
+        return AutomaticApprovals(
+            auth_cert_registrations=section.auto_approve_auth_cert_registrations,
+            client_registrations=section.auto_approve_client_registrations,
+            owner_changes=section.auto_approve_owner_changes,
+        )
 
     @property
     def globalconf_path(self) -> Path:

@@ -16,7 +16,7 @@ from postroad.centralserver.registry.change import details_of, list_change_log, 
 from postroad.centralserver.registry.system import instance_status
 from postroad.centralserver.settings import FILE_NAME, load_settings
 from postroad.centralserver.signing_keys import KeyAlgorithm
-from postroad.cli import central_keys, central_registry, central_trust
+from postroad.cli import central_keys, central_registry, central_requests, central_trust
 from postroad.cli.central_context import (
     Cell,
     changing,
@@ -42,6 +42,15 @@ host = "{host}"
 http_port = {http_port}
 https = {https}
 https_port = {https_port}
+
+# Where servers register; clients find it in the configuration.
+[registration_service]
+host = "{host}"
+port = {registration_port}
+
+# Where the Security Server of the management services delivers requests: keep strangers out.
+[management_service]
+port = {management_port}
 """
 
 
@@ -56,6 +65,8 @@ def command() -> None:
 @click.option("--host", default="0.0.0.0", show_default=True, help="Listen on this address.")  # noqa: S104 - participants come from the open internet
 @click.option("--http-port", default=80, show_default=True)
 @click.option("--https-port", default=443, show_default=True, help="0 serves plain HTTP only.")
+@click.option("--registration-port", default=4001, show_default=True)
+@click.option("--management-port", default=4002, show_default=True, help="On 127.0.0.1.")
 @click.option(
     "--algorithm",
     type=click.Choice([algorithm.value for algorithm in KeyAlgorithm]),
@@ -70,6 +81,8 @@ def init(  # noqa: PLR0913, PLR0917 - one parameter for each option
     host: str,
     http_port: int,
     https_port: int,
+    registration_port: int,
+    management_port: int,
     algorithm: str,
     home: Path,
 ) -> None:
@@ -86,6 +99,8 @@ def init(  # noqa: PLR0913, PLR0917 - one parameter for each option
             http_port=http_port,
             https="true" if https_port else "false",
             https_port=https_port,
+            registration_port=registration_port,
+            management_port=management_port,
         )
         settings_path.write_text(text, encoding="utf-8")
     with opened(home) as node:
@@ -117,6 +132,10 @@ def run(home: Path) -> None:
 def _announce(addresses: ServedAddresses) -> None:
     https = f", https {addresses.https_port}" if addresses.https_port is not None else ""
     click.echo(f"serving the configuration: http {addresses.http_port}{https}")
+    if addresses.registration_port is not None:
+        click.echo(f"taking registrations: port {addresses.registration_port}")
+    if addresses.management_port is not None:
+        click.echo(f"taking management requests: port {addresses.management_port}")
 
 
 @command.command("generate-now")
@@ -214,6 +233,7 @@ def list_log(limit: int, home: Path, *, as_json: bool) -> None:
 
 for addition in (
     *central_registry.COMMANDS,
+    *central_requests.COMMANDS,
     *central_trust.COMMANDS,
     *central_keys.COMMANDS,
 ):

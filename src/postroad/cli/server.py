@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from postroad.cli import server_clients, server_keys
+from postroad.cli import server_clients, server_keys, server_registration
 from postroad.cli.server_context import (
     PIN_VARIABLE,
     home_option,
@@ -273,6 +273,7 @@ def follow_registrations(home: Path) -> None:
 for group in (server_keys.token, server_keys.key, server_keys.cert):
     command.add_command(group)
 command.add_command(server_keys.csr)
+command.add_command(server_registration.register)
 for subcommand in (server_clients.apply, server_clients.diff):
     command.add_command(subcommand)
 for listing in (server_clients.client, server_clients.service):

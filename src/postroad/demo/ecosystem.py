@@ -23,7 +23,12 @@ from postroad.demo.equipment import KeyMaker, write_server_files
 from postroad.demo.layout import CONSUMER, PARTIES, Layout, Party
 from postroad.demo.processes import Program, answers, wait_until
 from postroad.demo.provider import Provider
-from postroad.errors import UnavailablePeer
+from postroad.errors import PostroadError, UnavailablePeer
+from postroad.securityserver.globalconf_files import load_globalconf
+from postroad.securityserver.management_client import (
+    choose_auth_certificate,
+    opened_management_client,
+)
 from postroad.securityserver.serverconf.declaration import load_declaration
 from postroad.securityserver.serverconf.reconciliation import apply, current_declaration, difference
 from postroad.securityserver.serverconf.repository import ServerConf
@@ -34,7 +39,7 @@ from postroad.trustlab.home import LabHome
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_STATE_VERSION = 1
+_STATE_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +134,11 @@ class Ecosystem:
             program.start()
         if not prepared:
             for party in PARTIES:
-                say(f"Making keys for {party.name} and registering its Security Server")
+                say(f"Making keys for {party.name}")
                 self._equip(party)
+            say("Registering both Security Servers with the Central Server")
+            for party in PARTIES:
+                self._register(party)
             self._publish()
             write_atomic(self.layout.home / "state.json", json.dumps(self._state()).encode())
         say("Waiting for the global configuration and OCSP answers to arrive")
@@ -190,17 +198,45 @@ class Ecosystem:
         socket = self.settings(party).signer_socket
         program = self.servers[party]
         wait_until(f"the signer of {party.server_code}", socket.exists, programs=[program])
-        certificate = asyncio.run(self._make_keys(party))
-        governance.register(self.layout, party, certificate)
+        asyncio.run(self._make_keys(party))
 
-    async def _make_keys(self, party: Party) -> bytes:
+    async def _make_keys(self, party: Party) -> None:
         signer = SignerClient(self.settings(party).signer_socket)
         profile = LabHome(self.layout.lab_home).load().profile
         try:
             maker = KeyMaker(self.layout, party, signer, self.options.algorithm, profile)
-            return await maker.make_keys(self._pin())
+            await maker.make_keys(self._pin())
         finally:
             signer.close()
+
+    def _register(self, party: Party) -> None:
+        """Register the server as `postroad server register` does, and then its client."""
+        wait_until(
+            f"the global configuration of {party.server_code}",
+            lambda: self._has_configuration(party),
+            programs=[self.servers[party]],
+        )
+        asyncio.run(self._register_server(party))
+        governance.register_client(self.layout, party)
+
+    async def _register_server(self, party: Party) -> None:
+        settings = self.settings(party)
+        signer = SignerClient(settings.signer_socket)
+        try:
+            certificate = choose_auth_certificate(await signer.certificates())
+            with opened_management_client(settings, signer) as client:
+                await client.register_auth_certificate(
+                    certificate, self.layout.address(party.number), load_globalconf(settings)
+                )
+        finally:
+            signer.close()
+
+    def _has_configuration(self, party: Party) -> bool:
+        try:
+            load_globalconf(self.settings(party)).ensure_valid(SystemClock().now())
+        except PostroadError:
+            return False
+        return True
 
     def _publish(self) -> None:
         """Publish the registrations now, instead of at the next interval."""

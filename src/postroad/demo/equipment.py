@@ -13,7 +13,6 @@ from urllib.parse import urlencode, urlsplit
 
 from postroad.adapters.files import write_atomic
 from postroad.adapters.signer_protocol import (
-    CertificateStatus,
     KeyAlgorithm,
     KeyUsage,
     RequestArgument,
@@ -88,20 +87,14 @@ class KeyMaker:
     algorithm: KeyAlgorithm
     profile: str
 
-    async def make_keys(self, pin: str) -> bytes:
-        """Initialise the token, make both keys, have them certified, activate the certificates.
-
-        Returns the authentication certificate (DER), which the Central Server must know.
-        """
+    async def make_keys(self, pin: str) -> None:
+        """Initialise the token, make both keys, have them certified, activate the certificates."""
         await self.signer.initialise(pin)
         await self.signer.login(pin)
         signing = await self._certified_key(KeyUsage.SIGNING)
         await self.signer.set_certificate(signing, active=True)
         authentication = await self._certified_key(KeyUsage.AUTHENTICATION)
-        await self.signer.set_certificate(
-            authentication, active=True, status=CertificateStatus.REGISTERED
-        )
-        return (await self.signer.lend_authentication_key()).certificate_der
+        await self.signer.set_certificate(authentication, active=True)
 
     async def _certified_key(self, usage: KeyUsage) -> str:
         """Make a key, have the lab certify it, import the certificate; returns its hash."""

@@ -1,7 +1,7 @@
 """What does the demo's Central Server know, and how is it told?
 
 An instance with two member classes, three members, the lab's CA and time-stamping service. Servers
-and clients are registered by a call inside the Central Server's own service layer.
+register themselves; clients are registered by a call inside the Central Server's own service layer.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ def write_settings(layout: Layout) -> None:
     text = (
         f"[configuration]\ngeneration_interval = {GENERATION_INTERVAL}\n\n"
         f'[distribution]\nhost = "{host}"\nhttp_port = {port}\nhttps = false\n\n'
+        f'[registration_service]\nhost = "{host}"\n\n[management_service]\nhost = "{host}"\n\n'
+        "[management_requests]\nauto_approve_auth_cert_registrations = true\n\n"
         f'[token]\npin_file = "{layout.pin_file}"\n'
     )
     layout.central_home.mkdir(parents=True, exist_ok=True)
@@ -95,13 +97,7 @@ def anchor(layout: Layout) -> bytes:
         return load_anchor(session, SourceType.INTERNAL)
 
 
-def register(layout: Layout, party: Party, auth_certificate: bytes) -> None:
-    """Register a Security Server with its authentication certificate, and its subsystem."""
+def register_client(layout: Layout, party: Party) -> None:
+    """Register the subsystem of a party with its Security Server."""
     with opened(layout) as node, node.changing(ACTOR) as change:
-        servers.register_server(
-            change,
-            party.server_id,
-            auth_certificate=auth_certificate,
-            address=layout.address(party.number),
-        )
         servers.register_client(change, party.server_id, party.subsystem)

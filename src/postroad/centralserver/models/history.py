@@ -15,7 +15,11 @@ from postroad.centralserver.models.base import Base, Code, Label, Moment
 
 
 class ManagementRequest(Base):
-    """A management request, never deleted. A request that takes effect at once has no status."""
+    """A management request, never deleted. A request that takes effect at once has no status.
+
+    The centre and a server may have asked for the same registration: such requests share one
+    decision, named by the id of the first (``decided_with``).
+    """
 
     __tablename__ = "management_requests"
     __table_args__ = (
@@ -42,6 +46,9 @@ class ManagementRequest(Base):
     address: Mapped[str | None] = mapped_column(Label)
     comments: Mapped[str | None] = mapped_column(Text)
     subsystem_name: Mapped[str | None] = mapped_column(Label)
+    decided_with: Mapped[int | None] = mapped_column(index=True)
+    message_digest: Mapped[str | None] = mapped_column(String(64), index=True, unique=True)
+    """SHA-256 (hex) of the signed message that brought the request: nobody can send it again."""
     created_at: Mapped[datetime] = mapped_column(Moment)
 
 

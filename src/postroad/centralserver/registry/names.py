@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from postroad.centralserver.models.base import CODE_LENGTH
 from postroad.centralserver.registry.refusals import Problem, RegistryRefusal
+from postroad.management.addresses import is_host_name, is_ip_address
 
 if TYPE_CHECKING:
     from postroad.centralserver.registry.change import Change
@@ -22,7 +23,6 @@ MAX_NAME = 255
 _STRICT = re.compile(r"[a-zA-Z0-9'()+,\-.=?]+")
 _FORBIDDEN = frozenset(":;%/\\\ufeff\u200b")
 _PORTS = 65536
-_HOST_LABEL = re.compile(r"(?!-)[a-zA-Z0-9-]{1,63}(?<!-)")
 
 
 def check_code(change: Change, what: str, code: str) -> str:
@@ -60,16 +60,9 @@ def check_address(address: str) -> str:
     An internationalised name is accepted and kept as it was written.
     """
     address = address.strip()
-    try:
+    if is_ip_address(address):
         return str(ipaddress.ip_address(address))
-    except ValueError:
-        pass
-    try:
-        ascii_name = address.encode("idna").decode("ascii") if address else ""
-    except UnicodeError:
-        ascii_name = ""
-    labels = ascii_name.removesuffix(".").split(".")
-    if len(ascii_name) > CODE_LENGTH or not all(_HOST_LABEL.fullmatch(x) for x in labels):
+    if not is_host_name(address):
         raise _wrong(f"{address!r} is neither a host name nor an IP address")
     return address
 

@@ -31,7 +31,7 @@ class Problem(StrEnum):
     SECURITY_SERVER_HOSTS_PROVIDER = "security_server_hosts_management_service"
     CERTIFICATE_ALREADY_REGISTERED = "certificate_already_registered"
     CERTIFICATE_NOT_FOUND = "certificate_not_found"
-    CANNOT_REGISTER_OWNER = "cannot_register_owner"
+    CANNOT_REGISTER_OWNER = "management_request_cannot_register_owner"
     CLIENT_NOT_REGISTERED = "client_not_registered"
     FORBIDDEN_DISABLE_PROVIDER = "forbidden_disable_management_service_client"
     MAINTENANCE_ALREADY_ON = "maintenance_mode_already_on"
@@ -53,6 +53,39 @@ class Problem(StrEnum):
     SIGNING_KEY_NOT_ANNOUNCED = "signing_key_not_announced_yet"
     ANCHOR_NOT_FOUND = "configuration_anchor_not_found"
     UNKNOWN_CONFIGURATION_PART = "unknown_configuration_part"
+    REQUEST_NOT_FOUND = "management_request_not_found"
+    REQUEST_EXISTS = "management_request_exists"
+    REQUEST_STATE = "management_request_invalid_state"
+    REQUEST_AUTH_CERTIFICATE = "management_request_invalid_auth_certificate"
+    REQUEST_CERTIFICATE_REGISTERED = "management_request_security_server_exists"
+    REQUEST_OWNER_NOT_FOUND = "management_request_server_owner_not_found"
+    REQUEST_SERVER_NOT_FOUND = "management_request_server_not_found"
+    REQUEST_MEMBER_NOT_FOUND = "management_request_member_not_found"
+    REQUEST_CLIENT_REGISTERED = "management_request_client_already_registered"
+    REQUEST_REGISTRATION_NOT_FOUND = "management_request_client_registration_not_found"
+    REQUEST_OWNER_NOT_MEMBER = "management_request_owner_must_be_member"
+    REQUEST_OWNER_NOT_CLIENT = "management_request_owner_must_be_client"
+    REQUEST_ALREADY_OWNER = "management_request_client_already_owner"
+    REQUEST_SERVER_CODE_EXISTS = "management_request_server_code_exists"
+    REQUEST_RENAMES_MEMBER = "management_request_only_subsystem_rename_allowed"
+
+    @property
+    def http_status(self) -> int:
+        """The status that the management interface answers with: 404, 409 or 400."""
+        if self.value.endswith("not_found"):
+            return 404
+        conflict = "exists" in self.value or "already" in self.value or self in _CONFLICTS
+        return 409 if conflict else 400
+
+
+_CONFLICTS = frozenset(
+    {
+        Problem.REQUEST_STATE,
+        Problem.SUBSYSTEM_REGISTERED,
+        Problem.MEMBER_CLASS_IN_USE,
+        Problem.FORBIDDEN_DISABLE_PROVIDER,
+    }
+)
 
 
 class RegistryRefusal(RefusedRequest):

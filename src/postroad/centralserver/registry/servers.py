@@ -236,7 +236,7 @@ def register_client(
             add_subsystem(change, client, subsystem_name)
         elif subsystem_name and subsystem_name.strip():
             rename_subsystem(change, client, subsystem_name)
-    registration = _find_registration(session, found, client)
+    registration = find_registration(session, found, client)
     if registration is not None:
         return registration
     party = load_client(session, client)
@@ -359,9 +359,10 @@ def _set_address(
     return True
 
 
-def _find_registration(
+def find_registration(
     session: Session, server: SecurityServer, client: ClientId
 ) -> ServerClient | None:
+    """The registration of a client with a server, None when there is none (the owner has none)."""
     wanted = select(ServerClient).where(ServerClient.security_server_id == server.id)
     if isinstance(client, SubsystemId):
         subsystem = find_subsystem(session, client)
@@ -377,7 +378,7 @@ def _find_registration(
 def _load_registration(
     session: Session, server: SecurityServerId, client: ClientId
 ) -> ServerClient:
-    found = _find_registration(session, load_server(session, server), client)
+    found = find_registration(session, load_server(session, server), client)
     if found is None:
         raise RegistryRefusal(
             Problem.CLIENT_NOT_REGISTERED, f"{client} is not a client of security server {server}"

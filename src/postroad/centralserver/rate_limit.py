@@ -1,0 +1,52 @@
+"""May this source ask once more, or has it asked too often of late?"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import OrderedDict, deque
+from typing import Final
+
+MAX_SOURCES: Final = 10_000
+"""Sources that are remembered; of more, those that asked longest ago are forgotten."""
+_IPV6_NETWORK: Final = 64
+"""Bits that one IPv6 subscriber has in common; all addresses below count as one source."""
+
+
+class RateLimit:
+    """At most ``requests`` of one source in any ``period`` seconds.
+
+    >>> limit = RateLimit(2, period=60)
+    >>> [limit.admit("192.0.2.1", at) for at in (0.0, 1.0, 2.0, 60.5)]
+    [True, True, False, True]
+    """
+
+    def __init__(self, requests: int, *, period: float = 60.0) -> None:
+        self._requests = requests
+        self._period = period
+        self._sources: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def admit(self, address: str, at: float) -> bool:
+        """Whether a request of that IP address may be answered; ``at`` is in monotonic seconds."""
+        source = _source(address)
+        times = self._sources.setdefault(source, deque())
+        self._sources.move_to_end(source)
+        if len(self._sources) > MAX_SOURCES:
+            self._sources.popitem(last=False)
+        while times and times[0] <= at - self._period:
+            times.popleft()
+        if len(times) >= self._requests:
+            return False
+        times.append(at)
+        return True
+
+
+def _source(address: str) -> str:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((int(parsed), _IPV6_NETWORK), strict=False))

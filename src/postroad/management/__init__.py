@@ -1,0 +1,1 @@
+"""Management requests: how servers ask the Central Server to change the registry (PR-MSERV)."""
