@@ -46,7 +46,7 @@ def percent_decode_segment(segment: str) -> str:
         raw = segment.encode("ascii")
     except UnicodeEncodeError:
         raise MalformedInput(
-            f"identifier part {segment!r} holds an unescaped non-ASCII character",
+            f"identifier part {segment[:80]!r} holds an unescaped non-ASCII character",
             code=FaultCode.INTERNAL_ERROR,
         ) from None
     out = bytearray()
@@ -57,7 +57,7 @@ def percent_decode_segment(segment: str) -> str:
             digits = raw[position + 1 : position + 3]
             if len(digits) != 2 or not all(digit in _HEX for digit in digits):
                 raise MalformedInput(
-                    f"identifier part {segment!r} holds a broken percent escape",
+                    f"identifier part {segment[:80]!r} holds a broken percent escape",
                     code=FaultCode.INTERNAL_ERROR,
                 )
             out.append(int(digits, 16))
@@ -65,7 +65,7 @@ def percent_decode_segment(segment: str) -> str:
             continue
         if byte not in _SEGMENT_BYTES:
             raise MalformedInput(
-                f"identifier part {segment!r} holds the character {chr(byte)!r}, "
+                f"identifier part {segment[:80]!r} holds the character {chr(byte)!r}, "
                 "which must be percent-escaped",
                 code=FaultCode.INTERNAL_ERROR,
             )
@@ -75,7 +75,7 @@ def percent_decode_segment(segment: str) -> str:
         return out.decode("utf-8")
     except UnicodeDecodeError:
         raise MalformedInput(
-            f"identifier part {segment!r} is not UTF-8 after decoding",
+            f"identifier part {segment[:80]!r} is not UTF-8 after decoding",
             code=FaultCode.INTERNAL_ERROR,
         ) from None
 
@@ -85,7 +85,7 @@ def _decode_parts(text: str, counts: tuple[int, ...]) -> list[str]:
     if len(segments) not in counts:
         wanted = " or ".join(str(count) for count in counts)
         raise MalformedInput(
-            f"expected {wanted} parts, got {len(segments)}: {text!r}",
+            f"expected {wanted} parts, got {len(segments)}: {text[:200]!r}",
             code=FaultCode.INTERNAL_ERROR,
         )
     return [percent_decode_segment(segment) for segment in segments]

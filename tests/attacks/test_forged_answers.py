@@ -28,6 +28,7 @@ from support.attacker import (
     sign,
 )
 from support.exchange import NOW, TARGET, World
+from support.soap_messages import envelope
 
 Q = "server.clientproxy"
 V = f"{Q}.signature_verification"
@@ -187,7 +188,7 @@ def request_instead_of_response(world: World) -> Answer:
 
 
 def soap_message(_world: World) -> Answer:
-    xml = encode_soap_fault(Fault("c", "s")).replace(b"SOAP-ENV:Fault", b"evil")
+    xml = envelope()
     return lambda _asked: b"--b\r\ncontent-type: text/xml\r\n\r\n" + xml + b"\r\n--b--\r\n"
 
 

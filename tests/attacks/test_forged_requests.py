@@ -24,7 +24,7 @@ from support.attacker import (
     send,
     sign,
 )
-from support.exchange import CONSUMER, NOW, World
+from support.exchange import CONSUMER, NOW, REGISTER, World
 
 P = "server.serverproxy"
 V = f"{P}.signature_verification"
@@ -323,7 +323,8 @@ def test_a_verdict_ends_with_the_configuration_it_rests_on(tmp_path: Path) -> No
         (MESSAGE_HEADERS[:1] + MESSAGE_HEADERS[2:], f"{P}.internal_error"),
         ((*MESSAGE_HEADERS, ("x-hash-algorithm", "SHA-1")), f"{P}.internal_error"),
         ((*MESSAGE_HEADERS, ("x-hash-algorithm", "none")), None),
-        (MESSAGE_HEADERS[:2], f"{P}.service_type"),
+        (MESSAGE_HEADERS[:2], f"{P}.invalid_message"),  # SOAP is expected
+        ((*MESSAGE_HEADERS[:2], ("x-road-message-type", "Rest")), f"{P}.invalid_message"),
         ((*MESSAGE_HEADERS[1:], ("Content-Type", "text/xml")), f"{P}.invalid_content_type"),
         ((*MESSAGE_HEADERS[1:], ("Content-Type", "multipart/mixed")), f"{P}.invalid_content_type"),
         (
@@ -418,7 +419,7 @@ def test_another_members_subsystem_cannot_be_claimed(tmp_path: Path) -> None:
     """The consumer's server signs as itself, and names the provider's subsystem as client."""
 
     async def story(world: World) -> None:
-        block = request_block(("X-Road-Client", "TEST/GOV/2/reg"))
+        block = request_block(client=REGISTER)
         signature = sign(world, world.consumer.sign, parts_of(block, None))
         answer = await send(world, message(world, block, None, signature))
         assert answer == f"{P}.ssl_authentication_failed"

@@ -17,6 +17,7 @@ from postroad.evidence.digests import PartDigest
 from postroad.evidence.verification import SignatureDocument, verify_message_signature
 from postroad.identifiers import ClientId, GlobalGroupId, LocalGroupId, SubsystemId
 from postroad.messages.rest import RestRequest, RestResponse
+from postroad.securityserver.builtin_services import BuiltinAnswer
 from postroad.securityserver.messagelog.records import (
     Direction,
     InlineBody,
@@ -25,7 +26,6 @@ from postroad.securityserver.messagelog.records import (
     Side,
     SpooledBody,
 )
-from postroad.securityserver.server_proxy import BuiltinAnswer
 from postroad.securityserver.signing import DIGEST
 from postroad.securityserver.snapshots import Snapshot
 from support.exchange import CLIENT, CONSUMER, NOW, REGISTER, TARGET, World
@@ -372,7 +372,11 @@ def test_a_refusal_names_its_rule(tmp_path: Path, arrange: Refusal, code: str) -
     [
         ("/r1/TEST/GOV/2/reg", (), "server.clientproxy.internal_error"),
         ("/r1/TEST/GOV/9/reg/persons", (), "server.clientproxy.unknown_member"),
-        (TARGET, (("X-Road-Client", "TEST/COM"),), "server.clientproxy.internal_error"),
+        (
+            TARGET,
+            (("X-Road-Client", "TEST/COM/2"),),
+            "server.clientproxy.invalid_client_identifier",
+        ),
         (TARGET, (("X-Road-Id", ""),), "server.clientproxy.internal_error"),
     ],
 )

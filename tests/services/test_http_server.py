@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tracemalloc
 from dataclasses import replace
 
@@ -20,7 +21,7 @@ def post(body: bytes, *, more: bytes = b"") -> bytes:
 
 
 async def all_closed(server: HttpServer) -> None:
-    while server.connections:  # noqa: ASYNC110 - what is observed is the server's own count
+    while server.connections:
         await asyncio.sleep(0.01)
 
 
@@ -579,20 +580,51 @@ def test_handler_that_never_answers_is_an_error() -> None:
     assert run(scenario()).startswith(b"HTTP/1.1 500")
 
 
-def test_one_connection_too_many_gets_503() -> None:
+def test_one_connection_too_many_gets_503_when_the_others_are_being_answered() -> None:
     async def scenario() -> None:
-        async with serving(limits=ServerLimits(max_connections=1)) as (server, port):
+        asked, go_on = asyncio.Event(), asyncio.Event()
+
+        async def wait(request: Request, responder: Responder) -> None:
+            asked.set()
+            await go_on.wait()
+            await responder.respond(200, [], b"done")
+
+        async with serving(wait, limits=ServerLimits(max_connections=1)) as (server, port):
             async with wire(port) as first:
-                first.send(post(b"a"))
-                await first.answer()
+                first.send(GET)
+                await asked.wait()
                 async with wire(port) as second:
                     assert (await second.rest()).startswith(b"HTTP/1.1 503")
-                first.send(post(b"b"))
-                assert (await first.answer())[1] == b"b"
+                go_on.set()
+                assert (await first.answer())[1] == b"done"
             await all_closed(server)
             async with wire(port) as third:
                 third.send(GET)
                 assert await status_of(third) == 200
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost:", GET])
+def test_one_connection_too_many_takes_the_place_of_the_oldest_that_only_waits(
+    sent: bytes,
+) -> None:
+    async def scenario() -> None:
+        async with serving(limits=ServerLimits(max_connections=2)) as (server, port):
+            async with wire(port) as oldest, wire(port) as younger:
+                oldest.send(sent)
+                if sent == GET:
+                    await oldest.answer()
+                younger.send(GET)
+                await younger.answer()
+                async with wire(port) as newest:
+                    newest.send(post(b"a"))
+                    assert (await newest.answer())[1] == b"a"
+                    with contextlib.suppress(ConnectionError):
+                        assert await oldest.rest() == b""
+                    assert server.connections == 2
+                    younger.send(post(b"b"))
+                    assert (await younger.answer())[1] == b"b"
 
     run(scenario())
 

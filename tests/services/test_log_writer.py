@@ -12,6 +12,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+
+from postroad.adapters.log_client import LogClient
+from postroad.adapters.system_clock import SystemClock
+from postroad.errors import ConfigurationError
+from postroad.securityserver.messagelog.reading import LogReader
+from postroad.securityserver.messagelog.records import InlineBody, MessageRecord
+from postroad.securityserver.messagelog.stop_rule import STATE_NAME, TimestampingState
+from postroad.securityserver.messagelog.timestamping import StampingRules, TimestampingJob
 from support.central_server import MovingClock
 from support.messagelog import (
     NOW,
@@ -25,14 +33,6 @@ from support.messagelog import (
 )
 from support.signing import Bench, message_parts
 from support.stamping import TSA, Services, with_private
-
-from postroad.adapters.log_client import LogClient
-from postroad.adapters.system_clock import SystemClock
-from postroad.errors import ConfigurationError
-from postroad.securityserver.messagelog.reading import LogReader
-from postroad.securityserver.messagelog.records import InlineBody, MessageRecord
-from postroad.securityserver.messagelog.stop_rule import STATE_NAME, TimestampingState
-from postroad.securityserver.messagelog.timestamping import StampingRules, TimestampingJob
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -363,9 +363,7 @@ def test_records_are_stamped_through_the_writer_while_others_arrive(tmp_path: Pa
                 clock=clock,
                 rules=StampingRules(records_limit=500),
             )
-            await asyncio.gather(
-                *(client.append(record(signature=signature)) for _ in range(1200))
-            )
+            await asyncio.gather(*(client.append(record(signature=signature)) for _ in range(1200)))
             acknowledged: dict[str, int] = {}
             producing = asyncio.ensure_future(
                 produce(client, 0, acknowledged, until=time.monotonic() + 1)

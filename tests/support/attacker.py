@@ -13,6 +13,7 @@ from postroad.crypto.certificates import Certificate
 from postroad.evidence.digests import HASH_CHAIN_RESULT_PART, PartDigest
 from postroad.evidence.hashchain import build_hash_chains
 from postroad.evidence.xades import prepare_signature
+from postroad.identifiers import ClientId
 from postroad.messages.decoder import TransportDecoder
 from postroad.messages.encoder import TransportEncoder
 from postroad.messages.events import BodyData, Direction, RestMessage
@@ -54,11 +55,16 @@ def sign(
     return MessageSignature(document, chains.result, chains.chains[0])
 
 
-def request_block(*headers: tuple[str, str], method: str = "POST", target: str = TARGET) -> bytes:
+def request_block(
+    *headers: tuple[str, str],
+    method: str = "POST",
+    target: str = TARGET,
+    client: ClientId = CLIENT,
+) -> bytes:
     return build_request(
         method,
         target,
-        (("X-Road-Client", CLIENT.encoded()), *headers),
+        (("X-Road-Client", client.encoded()), *headers),
         request_id="request",
         generated_id="query",
     ).encode()

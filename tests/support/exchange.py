@@ -36,13 +36,14 @@ from postroad.globalconf.shared_parameters import (
 from postroad.globalconf.view import GlobalConfiguration, InstanceConfiguration, ProviderServer
 from postroad.identifiers import ClientId, MemberId, SecurityServerId, ServiceId, SubsystemId
 from postroad.ports import KeyCertificate, LentKey
+from postroad.securityserver.builtin_services import BuiltinServices
 from postroad.securityserver.client_proxy import ClientProxy, serve_consumer
 from postroad.securityserver.exchange_report import ExchangeReport
 from postroad.securityserver.outgoing import OutgoingExchange
 from postroad.securityserver.peer_certificates import PeerVerdicts
 from postroad.securityserver.provider_judgement import ProviderJudge
 from postroad.securityserver.routing import choose_servers
-from postroad.securityserver.server_proxy import BuiltinServices, ServerProxy, serve_peer
+from postroad.securityserver.server_proxy import ServerProxy, serve_peer
 from postroad.securityserver.serverconf.snapshot import (
     FORMAT,
     ClientEntry,

@@ -256,7 +256,7 @@ class Network:
         *,
         headers: Sequence[tuple[str, str]] = (),
         body: bytes = b"",
-        timeout: float = 30.0,  # noqa: ASYNC109 - as the port has it
+        timeout: float = 30.0,
         max_body: int = 16 * 1024 * 1024,
     ) -> FetchedResponse:
         assert method == "GET"

@@ -13,6 +13,7 @@ The programs come from the system (``apt-get install postgresql``, Debian's layo
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import pwd
@@ -68,6 +69,13 @@ class PostgresqlServer:
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[PostgresqlServer]:
     """A server for the whole session; it is removed with its data at the end."""
+    with running_server() as server:
+        yield server
+
+
+@contextlib.contextmanager
+def running_server() -> Iterator[PostgresqlServer]:
+    """A server that runs inside the context; it is removed with its data at the end."""
     # Not below pytest's own directory, which only we may enter: the server is another user.
     directory = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
     try:

@@ -16,8 +16,11 @@ from postroad.identifiers import MemberId
 from postroad.ports import FetchedResponse
 from postroad.securityserver.messagelog.records import Direction, InlineBody, Side
 from postroad.securityserver.messagelog.stop_rule import STATE_NAME, TimestampingState
-from postroad.securityserver.messagelog.store import PreparedAttachment, PreparedRecord
-from postroad.securityserver.messagelog.store import StampedRecord
+from postroad.securityserver.messagelog.store import (
+    PreparedAttachment,
+    PreparedRecord,
+    StampedRecord,
+)
 from postroad.securityserver.messagelog.timestamping import StampingRules, TimestampingJob
 from support.central_server import MovingClock
 from support.messagelog import OpenLog, open_log, record
@@ -91,14 +94,15 @@ class DirectLog:
         self._count()
         return self.log.store.insert_timestamp(token, hash_chain_result, at=at)
 
-    async def apply_timestamps(
-        self, timestamp_id: int, stamped: Sequence[StampedArgument]
-    ) -> int:
+    async def apply_timestamps(self, timestamp_id: int, stamped: Sequence[StampedArgument]) -> int:
         self._count()
         self.chunks.append(len(stamped))
         return self.log.store.apply_timestamps(
             timestamp_id,
-            [StampedRecord(item.record_id, item.signature_hash, item.hash_chain) for item in stamped],
+            [
+                StampedRecord(item.record_id, item.signature_hash, item.hash_chain)
+                for item in stamped
+            ],
         )
 
     async def apply_single(

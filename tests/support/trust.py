@@ -105,7 +105,7 @@ class Responders:
         *,
         headers: Sequence[tuple[str, str]] = (),
         body: bytes = b"",
-        timeout: float = 30.0,  # noqa: ASYNC109 - as the port has it
+        timeout: float = 30.0,
         max_body: int = 16 * 1024 * 1024,
     ) -> FetchedResponse:
         del headers, timeout, max_body

@@ -198,6 +198,11 @@ class ServerConnection(asyncio.Protocol):
         """Let the handler go on."""
         self._out.resume()
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether nothing is done here but to wait for a request, or for the rest of its head."""
+        return self._current is None and self._phase in {Phase.IDLE, Phase.HEAD}
+
     # ---- deadlines
 
     def expire(self, now: float) -> None:

@@ -15,7 +15,7 @@ class ServerLimits:
     """What one HTTP server accepts before it says no."""
 
     max_connections: int = 4096
-    """Open connections per process; one more gets 503 and is closed."""
+    """Open connections per process; one more takes the place of an idle one, or gets 503."""
     max_head: int = 64 * 1024
     """Request line and header fields together."""
     max_target: int = 16 * 1024

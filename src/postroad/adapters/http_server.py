@@ -71,7 +71,8 @@ class HttpServer:
         self.limits = limits or ServerLimits()
         self.draining = False
         self._on_failure = on_failure
-        self._connections: set[ServerConnection] = set()
+        self._connections: dict[ServerConnection, None] = {}
+        """In the order in which they were opened."""
         self._deadlines = Deadlines()
         self._listeners: list[Listener] = []
         self._chains = PeerChains()
@@ -132,16 +133,29 @@ class HttpServer:
     # ---- what connections ask for
 
     def opened(self, connection: ServerConnection) -> bool:
-        """Register a connection; False when there are too many."""
-        accepted = len(self._connections) < self.limits.max_connections and not self.draining
-        self._connections.add(connection)
+        """Register a connection; False when there are too many that have work."""
+        accepted = not self.draining and (
+            len(self._connections) < self.limits.max_connections or self._make_room()
+        )
+        self._connections[connection] = None
         self._deadlines.add(connection)
         self._empty.clear()
         return accepted
 
+    def _make_room(self) -> bool:
+        """Cut the oldest connection that nothing is done for: who only holds one locks nobody out.
+
+        Whoever kept it for a next request opens another; HTTP lets idle connections end any time.
+        """
+        for connection in self._connections:
+            if connection.is_waiting:
+                connection.abort()
+                return True
+        return False
+
     def closed(self, connection: ServerConnection) -> None:
         """Forget a connection."""
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
         self._deadlines.discard(connection)
         if not self._connections:
             self._empty.set()

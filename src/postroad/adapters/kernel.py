@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 from typing import Final
 
@@ -39,6 +40,19 @@ def forbid_memory_dumps() -> bool:
 def allow_memory_dumps() -> bool:
     """Take back what `forbid_memory_dumps` forbade, in a child that holds no secret."""
     return _prctl(_PR_SET_DUMPABLE, ctypes.c_ulong(1))
+
+
+def allow_many_files() -> int:
+    """Raise the number of files this process and its children may open to the most it may be.
+
+    Every connection is one; the limit that a shell starts with is often 1024. Returns it.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):
+        return soft
+    return hard
 
 
 def name_process(name: str) -> bool:

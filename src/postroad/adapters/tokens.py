@@ -132,7 +132,7 @@ class SoftwareToken:
                 "the token has no PIN yet: run `postroad server token init`",
                 code=FaultCode.TOKEN_NOT_INITIALIZED,
             ) from None
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ConfigurationError(
                 f"{self._pin_path} can't be read: {error}", code=FaultCode.TOKEN_NOT_AVAILABLE
             ) from None

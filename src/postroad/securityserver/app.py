@@ -67,6 +67,7 @@ def run(settings: Settings, signer: SignerProcess) -> int:
     configure_logging(process="supervisor", style=settings.server.log_format)
     if signer.secret_descriptor is not None:
         kernel.forbid_memory_dumps()
+    kernel.allow_many_files()
     prepare_directories(settings)
     lock = _lock(settings.run_path / "server.lock")
     try:

@@ -6,8 +6,8 @@ is answered only when everything the provider's server sent has been verified an
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, aclosing
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from postroad.crypto.algorithms import DigestAlgorithm
@@ -16,40 +16,26 @@ from postroad.errors import (
     MalformedInput,
     PostroadError,
     RefusedRequest,
+    RemoteFault,
     UnavailablePeer,
 )
-from postroad.evidence.verification import verify_message_signature
+from postroad.evidence.verification import VerificationCache, verify_message_signature
 from postroad.messages.decoder import TransportDecoder
 from postroad.messages.encoder import TransportEncoder
 from postroad.messages.events import Direction
-from postroad.messages.faults import (
-    CLIENT_SIDE,
-    fault_of,
-    parse_soap_fault,
-    remote_fault,
-    rest_error,
-)
-from postroad.messages.rest import (
-    BODYLESS_STATUSES,
-    RestRequest,
-    RestResponse,
-    build_request,
-    check_correlation,
-    request_hash,
-)
+from postroad.messages.faults import CLIENT_SIDE, fault_of, parse_soap_fault, remote_fault
 from postroad.securityserver.consumer_authentication import check_consumer
 from postroad.securityserver.messagelog.records import Direction as LogDirection
 from postroad.securityserver.messagelog.records import Side, build_record
+from postroad.securityserver.rest_consumer import RestConsumer
 from postroad.securityserver.signing import MessageSignature
-from postroad.securityserver.spool import BodyBuffer
+from postroad.securityserver.soap_consumer import SoapConsumer
 from postroad.securityserver.transport import (
     HASH_ALGORITHM_HEADER,
-    MESSAGE_TYPE_HEADER,
+    ORIGINAL_TYPE_HEADER,
     PROXY_VERSION,
-    REST_MESSAGE_TYPE,
     GatheringWriter,
     ReceivedMessage,
-    header_text,
     message_parts,
     new_boundary,
     receive_message,
@@ -68,11 +54,13 @@ if TYPE_CHECKING:
     from postroad.globalconf.view import ProviderServer
     from postroad.identifiers import ClientId, SecurityServerId, ServiceId
     from postroad.ports import MessageLogPort
+    from postroad.securityserver.consumer_exchange import ConsumerExchange, Message
     from postroad.securityserver.exchange_report import ExchangeReport
     from postroad.securityserver.outgoing import OutgoingExchange, ProviderConnector
     from postroad.securityserver.settings import Settings
     from postroad.securityserver.signing import BatchingSigner
     from postroad.securityserver.snapshots import Snapshot
+    from postroad.securityserver.transport import Attachment
     from postroad.wire.headers import HeaderList
 
 REST_PREFIX: Final = "/r1/"
@@ -99,6 +87,8 @@ class ClientProxy:
     new_id: Callable[[], str]
     dialect: Dialect
     internal_certificate: Callable[[], bytes | None]
+    cache: VerificationCache = field(default_factory=VerificationCache)
+    """Verdicts on signatures of a moment ago; the roles of one process may share it."""
 
     @property
     def spool(self) -> Path:
@@ -109,24 +99,44 @@ class ClientProxy:
 async def serve_consumer(
     proxy: ClientProxy, request: Request, responder: Responder, report: ExchangeReport
 ) -> None:
-    """Carry one REST request of an information system to its provider and answer it.
+    """Carry one request of an information system to its provider and answer it.
 
-    Every error becomes a REST error response, unless the answer has begun: then the connection is
-    cut, so that nobody takes a part for the whole.
+    Every error becomes an error response of the request's own kind, unless the answer has begun:
+    then the connection is cut, so that nobody takes a part for the whole.
     """
     with ExitStack() as resources:
+        consumer = _consumer_exchange(proxy, request, resources)
         try:
-            response, body = await _exchange(proxy, request, report, resources)
+            received = await _exchange(proxy, request, consumer, report, resources)
             # (13) Only now may the consumer see anything of the answer.
-            await _answer(request, responder, response, body)
-            report.status = response.status
+            await consumer.answer(responder, received)
+            report.status = report.service_status
         except PostroadError as error:
-            await refuse_consumer(proxy, request, responder, report, error)
+            await _refuse(proxy, consumer, responder, report, error)
+
+
+def _consumer_exchange(
+    proxy: ClientProxy, request: Request, resources: ExitStack
+) -> ConsumerExchange:
+    """REST by its path; everything else is SOAP, whose path means nothing (PR-MESS 3)."""
+    if request.target.startswith(REST_PREFIX):
+        return RestConsumer(
+            request,
+            spool=proxy.spool,
+            resources=resources,
+            new_id=proxy.new_id,
+            instance=proxy.settings.server_id.instance,
+        )
+    return SoapConsumer(request, spool=proxy.spool, resources=resources, new_id=proxy.new_id)
 
 
 async def _exchange(
-    proxy: ClientProxy, request: Request, report: ExchangeReport, resources: ExitStack
-) -> tuple[RestResponse, BodyBuffer | None]:
+    proxy: ClientProxy,
+    request: Request,
+    consumer: ConsumerExchange,
+    report: ExchangeReport,
+    resources: ExitStack,
+) -> ReceivedMessage:
     """The client's side of one exchange; returns the provider's answer, verified and logged.
 
     PR-MESSTRANSP 3.2:
@@ -138,13 +148,13 @@ async def _exchange(
      5. servers are chosen that host the provider
      6. one of them is connected to, and its authentication certificate found good
      7. OCSP responses, message and body are sent while the body's digest is computed
-     8. the message is signed
+     8. it is signed, if (2) to (4) still hold when the body's last byte is there
      9. it is logged durably, and only then its signature is sent
     10. the answer is read as a whole
-    11. its signature is verified, and that it answers this request
+    11. its signature is verified by what is known by then, and that it answers this request
     12. it is logged durably
     """
-    message = _parse_request(proxy, request)  # (1)
+    message = await consumer.read()  # (1)
     _note_request(report, message)
     snapshot, at = proxy.snapshot(), proxy.clock.now()
     snapshot.globalconf.ensure_valid(at)  # (2)
@@ -156,45 +166,39 @@ async def _exchange(
         provider = message.service.client
         report.peer_server = await proxy.judge_provider(snapshot, provider, host, chain)
 
-    block = message.encode()
     encoder = TransportEncoder(new_boundary(), Direction.REQUEST)
     provider = await proxy.connector.open(  # (6)
-        servers, judge, _transport_headers(encoder, request, message)
+        servers, judge, _transport_headers(encoder, request, consumer, message)
     )
     resources.callback(provider.close)
-    body, unsent = await _send_message(  # (7)
-        proxy, provider, encoder, request, block, own_ocsp, resources
-    )
-    report.request_bytes = 0 if body is None else body.size
+    unsent = await _send_message(proxy, provider, encoder, consumer, own_ocsp, resources)  # (7)
+    attachments = consumer.attachments
+    report.request_bytes = sum(attachment.body.size for attachment in attachments)
+    latest = proxy.snapshot()
+    latest.globalconf.ensure_valid(proxy.clock.now())
+    check_client(proxy, latest, request, message.client)
+    block = message.encode()
     signature = await proxy.signer.sign(  # (8)
-        message.client.member, message_parts(block, body)
+        message.client.member, message_parts(block, attachments)
     )
-    await _log(proxy, message, LogDirection.REQUEST, block, body, signature)  # (9)
+    await _log(proxy, message, LogDirection.REQUEST, block, attachments, signature)  # (9)
     await provider.finish(unsent + signature_parts(encoder, signature))
-    received = await _receive(proxy, provider, resources)  # (10)
-    response = _verify(proxy, snapshot, message, body, received)  # (11)
-    report.service_status = response.status
-    report.response_bytes = 0 if received.body is None else received.body.size
+    received = await _receive(proxy, provider, consumer, resources)  # (10)
+    _verify_signature(proxy, proxy.snapshot(), message, received)  # (11)
+    report.service_status = consumer.check_answer(received)
+    report.response_bytes = received.size
     await _log(  # (12)
-        proxy, message, LogDirection.RESPONSE, received.block, received.body, _signature(received)
+        proxy,
+        message,
+        LogDirection.RESPONSE,
+        received.block,
+        received.attachments,
+        MessageSignature(received.signature, received.hash_chain_result, received.hash_chain),
     )
-    return response, received.body
+    return received
 
 
-def _parse_request(proxy: ClientProxy, request: Request) -> RestRequest:
-    message = build_request(
-        request.method,
-        request.target,
-        request.headers,
-        request_id=proxy.new_id(),
-        generated_id=f"{proxy.settings.server_id.instance}-{proxy.new_id()}",
-    )
-    if message.query_id == "":
-        raise MalformedInput("X-Road-Id is empty", code=FaultCode.INTERNAL_ERROR)
-    return message
-
-
-def _note_request(report: ExchangeReport, message: RestRequest) -> None:
+def _note_request(report: ExchangeReport, message: Message) -> None:
     report.method = message.method
     report.client = str(message.client)
     report.service = str(message.service)
@@ -225,15 +229,15 @@ def check_client(
 
 
 def _transport_headers(
-    encoder: TransportEncoder, request: Request, message: RestRequest
+    encoder: TransportEncoder, request: Request, consumer: ConsumerExchange, message: Message
 ) -> HeaderList:
     return (
         ("Content-Type", encoder.content_type),
         (HASH_ALGORITHM_HEADER, DigestAlgorithm.SHA512.label),
         ("x-proxy-version", PROXY_VERSION),
-        ("x-original-content-type", request.header("content-type") or ""),
+        (ORIGINAL_TYPE_HEADER, request.header("content-type") or ""),
         ("x-road-request-id", message.request_id),
-        (MESSAGE_TYPE_HEADER, REST_MESSAGE_TYPE),
+        *consumer.transport_headers(),
     )
 
 
@@ -241,37 +245,30 @@ async def _send_message(  # noqa: PLR0913, PLR0917 - everything that goes into t
     proxy: ClientProxy,
     provider: OutgoingExchange,
     encoder: TransportEncoder,
-    request: Request,
-    block: bytes,
+    consumer: ConsumerExchange,
     own_ocsp: Sequence[bytes],
     resources: ExitStack,
-) -> tuple[BodyBuffer | None, bytes]:
-    """Send all but the signature; return the body, if there is one, and what is still unsent."""
+) -> bytes:
+    """Send all but the signature; return what is still unsent."""
     out = GatheringWriter(provider.write)
     head = b"".join(encoder.ocsp(der) for der in own_ocsp)
-    wanted = await out.write(head + encoder.rest_request(block))
-    body: BodyBuffer | None = None
-    # No first byte, no body part: an empty POST has none (PR-REST 4.4).
-    while wanted and (data := await request.body.read_some()):
-        if body is None:
-            body = BodyBuffer(proxy.spool)
-            resources.callback(body.close)
-            await out.write(encoder.body_start())
-        await body.write(data)
-        wanted = await out.write(encoder.body_data(data))
+    wanted = await out.write(head + consumer.message_part(encoder))
+    async with aclosing(consumer.payload(encoder)) as pieces:
+        while wanted and (piece := await anext(pieces, None)) is not None:
+            wanted = await out.write(piece)
     if not wanted:
-        await _read_early_fault(proxy, provider, resources)
-    if body is not None:
-        encoder.body_end()
-        await body.finish()
-    return body, out.take()
+        await _read_early_fault(proxy, provider, consumer, resources)
+    return out.take()
 
 
 async def _read_early_fault(
-    proxy: ClientProxy, provider: OutgoingExchange, resources: ExitStack
+    proxy: ClientProxy,
+    provider: OutgoingExchange,
+    consumer: ConsumerExchange,
+    resources: ExitStack,
 ) -> None:
     """Raise what the answer says that came before our request was complete: only a fault can."""
-    await _receive(proxy, provider, resources)
+    await _receive(proxy, provider, consumer, resources)
     raise MalformedInput(
         "the provider's security server answered before it had the whole request",
         code=FaultCode.INVALID_MESSAGE,
@@ -281,13 +278,14 @@ async def _read_early_fault(
 
 async def _log(  # noqa: PLR0913, PLR0917 - the parts of one record
     proxy: ClientProxy,
-    message: RestRequest,
+    message: Message,
     direction: LogDirection,
     block: bytes,
-    body: BodyBuffer | None,
+    attachments: Sequence[Attachment],
     signature: MessageSignature,
 ) -> None:
-    kept = None if body is None else body.log_body(proxy.settings.message_log)
+    rules = proxy.settings.message_log
+    kept = [attachment.body.log_body(rules) for attachment in attachments]
     record = build_record(
         message.client,
         query_id=message.query_id,
@@ -297,7 +295,7 @@ async def _log(  # noqa: PLR0913, PLR0917 - the parts of one record
         message=block,
         signature=signature.signature,
         created_at=proxy.clock.now(),
-        attachments=() if kept is None else (kept,),
+        attachments=tuple(body for body in kept if body is not None),
         hash_chain_result=signature.hash_chain_result,
         hash_chain=signature.hash_chain,
     )
@@ -305,7 +303,10 @@ async def _log(  # noqa: PLR0913, PLR0917 - the parts of one record
 
 
 async def _receive(
-    proxy: ClientProxy, provider: OutgoingExchange, resources: ExitStack
+    proxy: ClientProxy,
+    provider: OutgoingExchange,
+    consumer: ConsumerExchange,
+    resources: ExitStack,
 ) -> ReceivedMessage:
     """Read the whole answer; a fault in any place is raised as ``RemoteFault``."""
     head = await provider.response()
@@ -317,12 +318,22 @@ async def _receive(
     try:
         content_type = last_value(head.headers, "content-type") or ""
         if MediaType.parse(content_type).base == "text/xml":
-            raise remote_fault(parse_soap_fault(await _read_fault(provider)))
-        decoder = TransportDecoder(content_type, direction=Direction.RESPONSE)
+            xml = await _read_fault(provider)
+            raise remote_fault(parse_soap_fault(xml), xml)
+        decoder = TransportDecoder(
+            content_type, direction=Direction.RESPONSE, missing=_missing_code(consumer)
+        )
         _check_hash_algorithm(head.headers)
-        received = await receive_message(provider, decoder, spool=proxy.spool, resources=resources)
+        received = await receive_message(
+            provider,
+            decoder,
+            spool=proxy.spool,
+            resources=resources,
+            soap=consumer.is_soap,
+            guard=consumer.expect(head.headers),
+        )
         if received.fault is not None:
-            raise remote_fault(parse_soap_fault(received.fault))
+            raise remote_fault(parse_soap_fault(received.fault), received.fault)
     except MalformedInput as error:
         if error.code is not FaultCode.MISSING_SIGNATURE:
             error.within(FaultCode.SERVICE_FAILED.value)
@@ -332,6 +343,10 @@ async def _receive(
         error.within(FaultCode.SERVICE_FAILED.value)
         raise
     return received
+
+
+def _missing_code(consumer: ConsumerExchange) -> FaultCode:
+    return FaultCode.MISSING_SOAP if consumer.is_soap else FaultCode.MISSING_REST
 
 
 async def _read_fault(provider: OutgoingExchange) -> bytes:
@@ -354,15 +369,10 @@ def _check_hash_algorithm(headers: HeaderList) -> None:
         )
 
 
-def _verify(
-    proxy: ClientProxy,
-    snapshot: Snapshot,
-    message: RestRequest,
-    body: BodyBuffer | None,
-    received: ReceivedMessage,
-) -> RestResponse:
-    """Step 11: the provider's member signed exactly this, and it answers exactly our request."""
-    response = RestResponse.parse(received.block)
+def _verify_signature(
+    proxy: ClientProxy, snapshot: Snapshot, message: Message, received: ReceivedMessage
+) -> None:
+    """Step 11: the provider's member signed exactly what arrived."""
     try:
         verify_message_signature(
             received.document,
@@ -370,30 +380,11 @@ def _verify(
             parts=received.parts,
             globalconf=snapshot.globalconf,
             at=proxy.clock.now(),
+            cache=proxy.cache,
         )
     except PostroadError as error:
         error.within(FaultCode.SIGNATURE_VERIFICATION.value)
         raise
-    sent = DigestAlgorithm.SHA512.digest(message.encode())
-    check_correlation(message, response, request_hash(sent, None if body is None else body.digest))
-    return response
-
-
-def _signature(received: ReceivedMessage) -> MessageSignature:
-    return MessageSignature(received.signature, received.hash_chain_result, received.hash_chain)
-
-
-async def _answer(
-    request: Request, responder: Responder, response: RestResponse, body: BodyBuffer | None
-) -> None:
-    headers = [(name, header_text(value)) for name, value in response.headers]
-    size = 0 if body is None else body.size
-    has_none = body is None and (request.method == "HEAD" or response.status in BODYLESS_STATUSES)
-    await responder.start(response.status, headers, None if has_none else size)
-    if body is not None:
-        async for data in body.chunks():
-            await responder.write(data)
-    await responder.finish()
 
 
 async def refuse_consumer(
@@ -404,12 +395,23 @@ async def refuse_consumer(
     error: Exception,
 ) -> None:
     """Tell the consumer of an error; if the answer has begun, let the connection be cut."""
+    with ExitStack() as resources:
+        consumer = _consumer_exchange(proxy, request, resources)
+        await _refuse(proxy, consumer, responder, report, error)
+
+
+async def _refuse(
+    proxy: ClientProxy,
+    consumer: ConsumerExchange,
+    responder: Responder,
+    report: ExchangeReport,
+    error: Exception,
+) -> None:
     fault = fault_of(
         error, side_prefix=CLIENT_SIDE, detail_id=proxy.new_id(), dialect=proxy.dialect
     )
     report.fault, report.message, report.detail_id = fault.code, fault.string, fault.detail
     if responder.started:
         raise error
-    answer = rest_error(fault, request.header_values("accept"))
-    report.status = answer.status
-    await responder.respond(answer.status, answer.headers, answer.body)
+    xml = error.xml if isinstance(error, RemoteFault) else b""
+    report.status = await consumer.refuse(responder, fault, xml)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,4 +37,12 @@ class ExchangeReport:
 
     def line(self) -> dict[str, object]:
         """The fields worth logging: those that say something."""
-        return {name: value for name, value in asdict(self).items() if value not in ("", 0, ())}
+        found: dict[str, object] = {}
+        for name in _NAMES:
+            value = getattr(self, name)
+            if value not in ("", 0, ()):
+                found[name] = value
+        return found
+
+
+_NAMES = tuple(field.name for field in fields(ExchangeReport))

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 RETRY_DELAY: Final = 60.0
 """Seconds until a failed job runs again, unless it asks for less."""
+FIRST_RETRY_DELAY: Final = 0.25
+"""Seconds until a job that has not worked yet runs again, doubled each time: at the start of a
+server the signer and the log writer may come up after the jobs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +85,15 @@ class JobRunner:
                 task.cancel()
 
     async def _repeat(self, job: Job) -> None:
+        soon: float | None = FIRST_RETRY_DELAY
         while True:
             outcome = await self.run_once(job)
-            await asyncio.sleep(outcome.next_in)
+            if outcome.error is None or soon is None or soon >= outcome.next_in:
+                soon = None
+                await asyncio.sleep(outcome.next_in)
+            else:
+                await asyncio.sleep(soon)
+                soon *= 2
 
     async def run_once(self, job: Job) -> Outcome:
         """Run a job once and tell how it went; nothing but cancellation comes out of it."""

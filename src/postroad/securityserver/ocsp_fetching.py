@@ -45,6 +45,7 @@ class FetchedOcsp:
     target: OcspTarget
     verified: VerifiedOcsp
     url: str
+    der: bytes
 
 
 def targets_of(certificate: Certificate, globalconf: GlobalConfiguration) -> tuple[OcspTarget, ...]:
@@ -95,7 +96,7 @@ class OcspClient:
                 failure = error
             else:
                 self._store(target.subject, der)
-                return FetchedOcsp(target, verified, url)
+                return FetchedOcsp(target, verified, url, der)
         raise failure
 
     def _verify(

@@ -1,8 +1,8 @@
 """When is which OCSP response of our own certificates fetched anew?
 
-New certificates at once, the others at the interval of the global configuration, failed ones every
-minute; all of them at once when the ecosystem changes its rules of freshness. Reference:
-OcspClientExecuteScheduler.
+New certificates at once, the others at the interval of the global configuration, failed and not
+good ones every minute; all of them at once when the ecosystem changes its rules of freshness.
+Reference: OcspClientExecuteScheduler.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from postroad.crypto.certificates import Certificate
+from postroad.crypto.ocsp import CertificateStatus
 from postroad.errors import PostroadError
 from postroad.securityserver.jobs import Outcome
 from postroad.securityserver.ocsp_fetching import (
@@ -118,7 +119,10 @@ class OcspJob:
                 self._told[target] = {**_name(target), **facts}
             else:
                 self._failures.pop(target, None)
-                self._due[target] = self._monotonic() + interval
+                # A responder that doesn't know our certificate today may know it in a minute.
+                is_good = fetched.verified.status is CertificateStatus.GOOD
+                rest = interval if is_good else min(OCSP_RETRY, interval)
+                self._due[target] = self._monotonic() + rest
                 self._told[target] = {**_name(target), **_facts(fetched)}
 
     def _facts(self) -> dict[str, object]:

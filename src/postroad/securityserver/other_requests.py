@@ -1,11 +1,13 @@
 """What else do information systems ask on the ports of the client proxy, besides messages?
 
 Containers of their own logged messages (``/asic``) and the configuration to verify them with
-(``/verificationconf``). Everything else isn't served. Source: UG-SIGDOC.
+(``/verificationconf``); REST of versions that don't exist isn't served. Everything else is a
+message: of the SOAP interface, whose path means nothing (PR-MESS 3). Source: UG-SIGDOC.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from postroad.adapters.files import read_tree
@@ -29,8 +31,20 @@ if TYPE_CHECKING:
     from postroad.securityserver.client_proxy import ClientProxy
 
 _NOT_SERVED = b"Nothing is served here; REST requests begin with /r1/\n"
+_REST_PATH = re.compile(r"/r[0-9]+/")
 _NOT_ALLOWED = b"Only GET is served here\n"
 _TEXT = (("Content-Type", "text/plain;charset=utf-8"),)
+
+
+def is_other(target: str) -> bool:
+    """Whether a request that isn't REST of version 1 is no message at all.
+
+    >>> is_other("/asic?queryId=1"), is_other("/r2/x"), is_other("/")
+    (True, True, False)
+    """
+    path = target.partition("?")[0]
+    served = {ASIC_PATH, VERIFICATION_CONFIGURATION_PATH}
+    return path in served or _REST_PATH.match(path) is not None
 
 
 async def serve_other(

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from postroad.errors import PostroadError
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
@@ -95,3 +97,28 @@ class ServiceCaller(Protocol):
         provider. Raises ``UnavailablePeer``, or ``TrustError`` (``ssl_authentication_failed``).
         """
         ...
+
+
+async def open_service(  # noqa: PLR0913 - the parts of one request
+    services: ServiceCaller,
+    method: str,
+    url: str,
+    headers: HeaderList,
+    *,
+    content_length: int,
+    service: ServiceEntry,
+    provider: ClientView,
+) -> OutgoingExchange:
+    """Begin a request to a service; an error doesn't tell other servers where our services are."""
+    try:
+        return await services.open(
+            method,
+            url,
+            headers,
+            content_length=content_length,
+            service=service,
+            provider=provider,
+        )
+    except PostroadError as error:
+        # Our access log tells the rest.
+        raise type(error)("the service can't be reached", code=error.code) from error

@@ -13,6 +13,7 @@ from postroad.messages.encoder import TransportEncoder
 from postroad.messages.events import Direction
 from postroad.securityserver.transport import (
     HASH_ALGORITHM_HEADER,
+    ORIGINAL_TYPE_HEADER,
     GatheringWriter,
     new_boundary,
     signature_parts,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from postroad.adapters.http_exchange import Responder
     from postroad.messages.rest import RestResponse
     from postroad.securityserver.signing import MessageSignature
+    from postroad.wire.headers import HeaderList
 
 
 class PeerAnswer:
@@ -30,20 +32,45 @@ class PeerAnswer:
     def __init__(self, responder: Responder) -> None:
         self._responder = responder
         self._encoder = TransportEncoder(new_boundary(), Direction.RESPONSE)
+        self._nested = new_boundary("xatt")
         self._out = GatheringWriter(responder.write)
         self._begun = False
 
     async def start(self, response: RestResponse) -> None:
-        """Begin the message; from now on errors come as a part of it."""
-        headers = (
-            ("Content-Type", self._encoder.content_type),
-            # Peers look this name up in exactly this case (PR-MESSTRANSP 2.1).
-            (HASH_ALGORITHM_HEADER, DigestAlgorithm.SHA512.label),
-        )
+        """Begin a REST message; from now on errors come as a part of it."""
         block = response.encode()
-        await self._responder.start(200, headers)
-        self._begun = True
+        await self._begin(())
         await self._out.write(self._encoder.rest_response(block))
+
+    async def start_soap(
+        self, content_type: str, xml: bytes, headers: HeaderList, *, original_type: str
+    ) -> None:
+        """Begin a SOAP message; ``original_type`` is the content type of the service's answer."""
+        part = self._encoder.soap(content_type, xml, headers)
+        # Without it the protocol's other servers can't hand the answer on (PR-MESSTRANSP 2.1).
+        await self._begin(((ORIGINAL_TYPE_HEADER, original_type),))
+        await self._out.write(part)
+
+    async def start_attachment(self, content_type: str, headers: HeaderList) -> None:
+        """Begin the next attachment of a SOAP message."""
+        part = self._encoder.attachment(content_type, headers, nested_boundary=self._nested)
+        await self._out.write(part)
+
+    async def attachment_data(self, data: bytes) -> None:
+        """Send a slice of the attachment."""
+        await self._out.write(self._encoder.attachment_data(data))
+
+    async def _begin(self, headers: HeaderList) -> None:
+        await self._responder.start(
+            200,
+            (
+                ("Content-Type", self._encoder.content_type),
+                # Peers look this name up in exactly this case (PR-MESSTRANSP 2.1).
+                (HASH_ALGORITHM_HEADER, DigestAlgorithm.SHA512.label),
+                *headers,
+            ),
+        )
+        self._begun = True
 
     async def start_body(self) -> None:
         """Begin the body part."""

@@ -12,6 +12,7 @@ AuthTrustVerifier, CertHelper. The steps of :func:`verify_peer`:
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ def verify_peer(
     """
     path = peer_path(chain, client, globalconf, at)
     try:
-        good = judge_path(path, ocsp_responses, globalconf, at)  # (4)
+        good = judge_path(path, ocsp_responses, client.instance, globalconf, at)  # (4)
     except PostroadError as error:
         raise _refused(f"the other security server's certificate: {error}") from error
     server = globalconf.server_by_auth_certificate(chain[0])
@@ -114,11 +115,13 @@ def verify_peer(
 def judge_path(
     path: Sequence[Certificate],
     ocsp_responses: Sequence[OcspResponse],
+    instance: str,
     globalconf: GlobalConfiguration,
     at: datetime,
 ) -> GoodCertificate:
     """Step 4: an OCSP response for every certificate of the path but the anchor, and all good.
 
+    Only responders that ``instance`` configures may speak for its authorities, and they themselves.
     Raises ``TrustError`` (``cert_validation``, ``incorrect_validation_info``).
     """
     policy = globalconf.ocsp_policy
@@ -130,7 +133,7 @@ def judge_path(
             raise TrustError(f"no OCSP response for {subject!r}", code=FaultCode.CERT_VALIDATION)
         configured = [
             responder.certificate
-            for responder in globalconf.responders_of(issuer)
+            for responder in globalconf.responders_of(issuer, instance)
             if responder.certificate is not None
         ]
         verified = verify_ocsp(
@@ -153,8 +156,9 @@ def judge_path(
 class PeerVerdicts:
     """Remembers good verdicts for exactly as long as the same evidence would lead to them.
 
-    The key is the evidence: certificates, OCSP responses and client. A new global configuration
-    forgets everything, for it may have taken a server, a client or an authority away.
+    The key is the evidence: certificates, OCSP responses and client, by their digests, for a peer
+    may send much of it. A new global configuration forgets everything, for it may have taken a
+    server, a client or an authority away.
     """
 
     def __init__(self, size: int = 4096) -> None:
@@ -175,7 +179,11 @@ class PeerVerdicts:
         if globalconf is not self._globalconf:
             self._globalconf = globalconf
             self._verdicts.clear()
-        key = (tuple(chain), tuple(ocsp_responses), client)
+        key = (
+            tuple(certificate.sha256 for certificate in chain),
+            tuple(hashlib.sha256(der).digest() for der in ocsp_responses),
+            client,
+        )
         known = self._verdicts.get(key)
         if known is not None and known.verified_at <= at <= known.valid_until:
             return known

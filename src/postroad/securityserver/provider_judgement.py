@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -114,7 +115,7 @@ class ProviderJudge:
         self._verdicts = verdicts
         self._clock = clock
         self._ocsp_port = ocsp_port
-        self._locks: OrderedDict[Certificate, asyncio.Lock] = OrderedDict()
+        self._ports: OrderedDict[Certificate, _OcspPort] = OrderedDict()
 
     async def judge(
         self, snapshot: Snapshot, provider: ClientId, host: str, ders: tuple[bytes, ...]
@@ -143,29 +144,31 @@ class ProviderJudge:
         host: str,
     ) -> VerifiedPeer:
         """Fetch OCSP responses from the server and judge again; one fetch at a time per server."""
-        async with self._lock(chain[0]):
+        port = self._port(chain[0])
+        failures = port.failures
+        async with port.lock:
             known = [self._store.responses.get(certificate.sha1) for certificate in needed]
             if known != list(judged):  # another exchange has fetched them meanwhile
                 try:
                     return self._verify(snapshot, chain, known, provider, self._clock.now())
                 except TrustError:
                     pass
+            if port.failures != failures:  # it failed while we waited; nobody waits twice
+                raise _no_responses(port.failure)
             try:
                 fetched = await fetch_ocsp_responses(
                     self._http, host, self._ocsp_port(host), needed
                 )
             except PostroadError as error:
-                raise TrustError(
-                    f"no OCSP responses from the provider's security server: {error}",
-                    code=FaultCode.SSL_AUTHENTICATION_FAILED,
-                ) from error
+                port.failures, port.failure = port.failures + 1, str(error)
+                raise _no_responses(port.failure) from error
             # What we know may be newer: nobody may take back a revocation with an older answer.
             newest = [
                 max((der for der in pair if der is not None), key=_age)
                 for pair in zip(fetched, known, strict=True)
             ]
             peer = self._verify(snapshot, chain, newest, provider, self._clock.now())
-            for certificate, der in zip(needed, fetched, strict=True):
+            for certificate, der in zip(needed, newest, strict=True):
                 await asyncio.to_thread(self._store.store, certificate, der)
             return peer
 
@@ -185,9 +188,25 @@ class ProviderJudge:
             at=at,
         )
 
-    def _lock(self, certificate: Certificate) -> asyncio.Lock:
-        lock = self._locks.setdefault(certificate, asyncio.Lock())
-        self._locks.move_to_end(certificate)
-        if len(self._locks) > 1024:
-            self._locks.popitem(last=False)
-        return lock
+    def _port(self, certificate: Certificate) -> _OcspPort:
+        port = self._ports.setdefault(certificate, _OcspPort())
+        self._ports.move_to_end(certificate)
+        if len(self._ports) > 1024:
+            self._ports.popitem(last=False)
+        return port
+
+
+@dataclass(slots=True)
+class _OcspPort:
+    """The OCSP port of one server: who asks it now, and how often it failed."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    failures: int = 0
+    failure: str = ""
+
+
+def _no_responses(why: str) -> TrustError:
+    return TrustError(
+        f"no OCSP responses from the provider's security server: {why}",
+        code=FaultCode.SSL_AUTHENTICATION_FAILED,
+    )

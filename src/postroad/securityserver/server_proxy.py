@@ -6,50 +6,45 @@ sees nothing that isn't verified, allowed and logged.
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
 from postroad.authorization.rights import Denied, decide_access
 from postroad.crypto.algorithms import DigestAlgorithm
 from postroad.errors import (
-    ConfigurationError,
     FaultCode,
     MalformedInput,
     PostroadError,
     RefusedRequest,
+    RemoteFault,
 )
-from postroad.evidence.verification import verify_message_signature
+from postroad.evidence.verification import VerificationCache, verify_message_signature
 from postroad.identifiers import GlobalGroupId, LocalGroupId
 from postroad.messages.decoder import TransportDecoder
 from postroad.messages.events import Direction
 from postroad.messages.faults import PROVIDER_SIDE, encode_soap_fault, fault_of
-from postroad.messages.rest import (
-    BODYLESS_STATUSES,
-    FORWARDED_BODY_METHODS,
-    RestRequest,
-    RestResponse,
-    build_response,
-    request_hash,
-)
 from postroad.securityserver.messagelog.records import Direction as LogDirection
 from postroad.securityserver.messagelog.records import Side, build_record
 from postroad.securityserver.peer_answer import PeerAnswer
 from postroad.securityserver.peer_certificates import PeerVerdicts, certificates_of
+from postroad.securityserver.provider_exchange import Call
+from postroad.securityserver.rest_provider import RestProvider
 from postroad.securityserver.signing import MessageSignature
-from postroad.securityserver.spool import BodyBuffer
+from postroad.securityserver.soap_provider import SoapProvider
 from postroad.securityserver.transport import (
     HASH_ALGORITHM_HEADER,
     MESSAGE_TYPE_HEADER,
     REST_MESSAGE_TYPE,
     ReceivedMessage,
-    header_text,
     message_parts,
     receive_message,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from postroad.adapters.http_exchange import Request, Responder
@@ -58,33 +53,22 @@ if TYPE_CHECKING:
     from postroad.fault_table import Dialect
     from postroad.identifiers import ClientId
     from postroad.ports import MessageLogPort
+    from postroad.securityserver.builtin_services import BuiltinServices
+    from postroad.securityserver.consumer_exchange import Message
     from postroad.securityserver.exchange_report import ExchangeReport
-    from postroad.securityserver.outgoing import OutgoingExchange, ServiceCaller
-    from postroad.securityserver.serverconf.snapshot import ClientView, ServiceEntry
+    from postroad.securityserver.outgoing import ServiceCaller
+    from postroad.securityserver.provider_exchange import ProviderExchange
     from postroad.securityserver.settings import Settings
     from postroad.securityserver.signing import BatchingSigner
     from postroad.securityserver.snapshots import Snapshot
-    from postroad.wire.headers import HeaderList
+    from postroad.securityserver.transport import Attachment
 
+_JUDGED_ANEW_AFTER: Final = timedelta(seconds=60)
+"""How long a message may take to arrive until its first judgement is made again."""
 _MAX_DRAINED: Final = 64 * 1024 * 1024
 """Bytes of a refused request that are read away, so that its sender gets to see the fault."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuiltinAnswer:
-    """What a service of the server itself answers, such as the list of methods."""
-
-    status: int
-    headers: HeaderList
-    body: bytes
-
-
-class BuiltinServices(Protocol):
-    """The services that the server itself offers to everybody (PR-MREST)."""
-
-    def answer(self, snapshot: Snapshot, message: RestRequest) -> BuiltinAnswer | None:
-        """The answer, or None if the message is for an ordinary service. Never does any I/O."""
-        ...
+_DRAIN_SECONDS: Final = 10.0
+"""How long that may take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +85,8 @@ class ServerProxy:
     new_id: Callable[[], str]
     dialect: Dialect
     builtin: BuiltinServices | None = None
+    cache: VerificationCache = field(default_factory=VerificationCache)
+    """Verdicts on signatures of a moment ago; the roles of one process may share it."""
 
     @property
     def spool(self) -> Path:
@@ -108,23 +94,14 @@ class ServerProxy:
         return self.settings.spool_path
 
 
-@dataclass(slots=True)
-class _Call:
-    """What is known of one exchange before its body has arrived: who calls what."""
-
-    message: RestRequest
-    provider: ClientView
-    service: ServiceEntry | None
-    builtin: BuiltinAnswer | None
-
-
 async def serve_peer(
     proxy: ServerProxy, request: Request, responder: Responder, report: ExchangeReport
 ) -> None:
     """Carry one message of another security server to its service and answer it.
 
-    Errors are told as SOAP faults, for REST too: as the whole answer, or in place of what is still
-    missing of an answer that has begun (PR-MESSTRANSP 2.1.3).
+    A fault of a service is passed on as it came. Other errors are told as SOAP faults, for REST
+    too: as the whole answer, or in place of what is still missing of an answer that has begun
+    (PR-MESSTRANSP 2.1.3).
     """
     answer = PeerAnswer(responder)
     with ExitStack() as resources:
@@ -136,9 +113,13 @@ async def serve_peer(
                 error, side_prefix=PROVIDER_SIDE, detail_id=proxy.new_id(), dialect=proxy.dialect
             )
             report.fault, report.message, report.detail_id = fault.code, fault.string, fault.detail
+            cause = error.__cause__
+            if isinstance(cause, PostroadError) and cause.message not in fault.string:
+                report.message = f"{fault.string} ({cause.message})"
             report.status = 200
             await _drain(request)
-            await answer.refuse(encode_soap_fault(fault))
+            xml = error.xml if isinstance(error, RemoteFault) else b""
+            await answer.refuse(xml or encode_soap_fault(fault))
 
 
 async def _exchange(
@@ -157,49 +138,81 @@ async def _exchange(
      3. the message arrives as a whole; as soon as it names client and service:
         a. the server that sent it shows a good authentication certificate, of a server that
            hosts the client
-        b. the provider is registered here, the service exists and is of the REST kind
+        b. the provider is registered here, the service exists and is of the message's kind
         c. the client may call it, with this method and path, and it isn't disabled
+        d. all this still holds when the last byte is there, however long that took
      4. the client's member signed exactly what arrived
      5. the request is logged durably
      6. the service is called, and its answer sent on while its digest is computed
      7. the answer is signed
      8. it is logged durably, and only then its signature is sent
     """
-    content_type = _check_http(request)  # (1)
-    snapshot = proxy.snapshot()
-    snapshot.globalconf.ensure_valid(proxy.clock.now())  # (2)
-    calls: list[_Call] = []
+    provider = _provider_exchange(proxy, request)  # (1)
+    first, began = proxy.snapshot(), proxy.clock.now()
+    first.globalconf.ensure_valid(began)  # (2)
+    judged: list[tuple[Message, Call]] = []
 
     async def on_message(received: ReceivedMessage) -> None:
-        message = RestRequest.parse(received.block)
+        message = provider.read(received)
         _note_request(report, message)
-        _verify_sender(proxy, snapshot, request, received, message.client, report)  # (3a)
-        calls.append(_decide_call(proxy, snapshot, message))  # (3b) (3c)
+        judged.append((message, _judge(proxy, first, request, received, provider, message, report)))
 
-    decoder = TransportDecoder(content_type, direction=Direction.REQUEST)
-    received = await receive_message(  # (3)
-        request.body, decoder, spool=proxy.spool, resources=resources, on_message=on_message
+    decoder = TransportDecoder(
+        request.header("content-type") or "",
+        direction=Direction.REQUEST,
+        missing=FaultCode.MISSING_SOAP if provider.is_soap else FaultCode.MISSING_REST,
     )
-    call = calls[0]
-    report.request_bytes = 0 if received.body is None else received.body.size
-    _verify_signature(proxy, snapshot, call.message, received, report)  # (4)
+    received = await receive_message(  # (3)
+        request.body,
+        decoder,
+        spool=proxy.spool,
+        resources=resources,
+        soap=provider.is_soap,
+        guard=provider.guard,
+        blame=provider.blame,
+        on_message=on_message,
+    )
+    (message, call), snapshot, at = judged[0], proxy.snapshot(), proxy.clock.now()
+    if snapshot is not first or at - began > _JUDGED_ANEW_AFTER:  # (3d)
+        snapshot.globalconf.ensure_valid(at)
+        call = _judge(proxy, snapshot, request, received, provider, message, report)
+    report.request_bytes = received.size
+    _verify_signature(proxy, snapshot, message, received, report)  # (4)
     signature = MessageSignature(
         received.signature, received.hash_chain_result, received.hash_chain
     )
     await _log(  # (5)
-        proxy, call.message, LogDirection.REQUEST, received.block, received.body, signature
+        proxy, message, LogDirection.REQUEST, received.block, received.attachments, signature
     )
-    response, body = await _answer_call(proxy, call, received, answer, report, resources)  # (6)
-    report.response_bytes = 0 if body is None else body.size
-    block = response.encode()
+    block, attachments = await provider.answer(call, received, answer, report, resources)  # (6)
+    report.response_bytes = sum(attachment.body.size for attachment in attachments)
     signature = await proxy.signer.sign(  # (7)
-        call.message.service.client.member, message_parts(block, body)
+        message.service.client.member, message_parts(block, attachments)
     )
-    await _log(proxy, call.message, LogDirection.RESPONSE, block, body, signature)  # (8)
+    await _log(proxy, message, LogDirection.RESPONSE, block, attachments, signature)  # (8)
     await answer.finish(signature)
 
 
-def _check_http(request: Request) -> str:
+def _provider_exchange(proxy: ServerProxy, request: Request) -> ProviderExchange:
+    """Step 1: what the HTTP head says; without a word on its kind a message is SOAP."""
+    _check_http(request)
+    match request.header(MESSAGE_TYPE_HEADER):
+        case value if value == REST_MESSAGE_TYPE:
+            return RestProvider(services=proxy.services, builtin=proxy.builtin, spool=proxy.spool)
+        case None:
+            return SoapProvider(
+                request,
+                services=proxy.services,
+                spool=proxy.spool,
+                server_id=proxy.settings.server_id,
+            )
+        case other:
+            raise MalformedInput(
+                f"messages of the kind {other[:20]!r} are unknown", code=FaultCode.INVALID_MESSAGE
+            )
+
+
+def _check_http(request: Request) -> None:
     if request.method != "POST":
         raise RefusedRequest(
             f"{request.method} is not a method of the transport protocol",
@@ -210,19 +223,28 @@ def _check_http(request: Request) -> str:
         raise MalformedInput(
             f"{HASH_ALGORITHM_HEADER} must be SHA-512, not {name!r}", code=FaultCode.INTERNAL_ERROR
         )
-    if request.header(MESSAGE_TYPE_HEADER) != REST_MESSAGE_TYPE:
-        raise RefusedRequest(
-            "this security server carries REST messages only", code=FaultCode.SERVICE_TYPE
-        )
-    return request.header("content-type") or ""
 
 
-def _note_request(report: ExchangeReport, message: RestRequest) -> None:
+def _note_request(report: ExchangeReport, message: Message) -> None:
     report.method = message.method
     report.client = str(message.client)
     report.service = str(message.service)
     report.query_id = message.query_id
     report.request_id = message.request_id
+
+
+def _judge(  # noqa: PLR0913, PLR0917 - the evidence, and where its verdict is noted
+    proxy: ServerProxy,
+    snapshot: Snapshot,
+    request: Request,
+    received: ReceivedMessage,
+    provider: ProviderExchange,
+    message: Message,
+    report: ExchangeReport,
+) -> Call:
+    """Steps 3a to 3c."""
+    _verify_sender(proxy, snapshot, request, received, message.client, report)
+    return _decide_call(snapshot, provider, message)
 
 
 def _verify_sender(  # noqa: PLR0913, PLR0917 - the evidence, and where its verdict is noted
@@ -244,7 +266,7 @@ def _verify_sender(  # noqa: PLR0913, PLR0917 - the evidence, and where its verd
     report.peer_server = str(peer.server_id or "")
 
 
-def _decide_call(proxy: ServerProxy, snapshot: Snapshot, message: RestRequest) -> _Call:
+def _decide_call(snapshot: Snapshot, exchange: ProviderExchange, message: Message) -> Call:
     """Steps 3b and 3c, in the order in which the reference refuses."""
     service_id = message.service
     provider = snapshot.serverconf.client(service_id.client)
@@ -254,14 +276,14 @@ def _decide_call(proxy: ServerProxy, snapshot: Snapshot, message: RestRequest) -
             code=FaultCode.UNKNOWN_MEMBER,
             prefix=(FaultCode.SERVICE_FAILED.value,),
         )
-    builtin = None if proxy.builtin is None else proxy.builtin.answer(snapshot, message)
-    if builtin is not None:
-        return _Call(message, provider, None, builtin)
+    if exchange.is_builtin(snapshot):
+        return Call(provider, None)
     service = snapshot.serverconf.service(service_id)
     if service is None:
         raise RefusedRequest(f"unknown service: {service_id}", code=FaultCode.UNKNOWN_SERVICE)
-    if not service.is_rest:
-        raise RefusedRequest(f"{service_id} is a SOAP service", code=FaultCode.SERVICE_TYPE)
+    if service.is_rest is exchange.is_soap:
+        kind = "REST" if service.is_rest else "SOAP"
+        raise RefusedRequest(f"{service_id} is a {kind} service", code=FaultCode.SERVICE_TYPE)
 
     def is_in_group(client: ClientId, group: Group) -> bool:
         match group:
@@ -273,8 +295,7 @@ def _decide_call(proxy: ServerProxy, snapshot: Snapshot, message: RestRequest) -
     decision = decide_access(
         message.client,
         service_id,
-        message.method,
-        message.service_path,
+        *exchange.endpoint,
         provider.rights(service_id.service_code),
         is_in_group,
     )
@@ -285,13 +306,13 @@ def _decide_call(proxy: ServerProxy, snapshot: Snapshot, message: RestRequest) -
             f"service {service_id} is disabled: {service.disabled_notice}",
             code=FaultCode.SERVICE_DISABLED,
         )
-    return _Call(message, provider, service, None)
+    return Call(provider, service)
 
 
 def _verify_signature(
     proxy: ServerProxy,
     snapshot: Snapshot,
-    message: RestRequest,
+    message: Message,
     received: ReceivedMessage,
     report: ExchangeReport,
 ) -> None:
@@ -302,6 +323,7 @@ def _verify_signature(
             parts=received.parts,
             globalconf=snapshot.globalconf,
             at=proxy.clock.now(),
+            cache=proxy.cache,
         )
     except PostroadError as error:
         error.within(FaultCode.SIGNATURE_VERIFICATION.value)
@@ -311,13 +333,14 @@ def _verify_signature(
 
 async def _log(  # noqa: PLR0913, PLR0917 - the parts of one record
     proxy: ServerProxy,
-    message: RestRequest,
+    message: Message,
     direction: LogDirection,
     block: bytes,
-    body: BodyBuffer | None,
+    attachments: Sequence[Attachment],
     signature: MessageSignature,
 ) -> None:
-    kept = None if body is None else body.log_body(proxy.settings.message_log)
+    rules = proxy.settings.message_log
+    kept = [attachment.body.log_body(rules) for attachment in attachments]
     record = build_record(
         message.service.client,
         query_id=message.query_id,
@@ -327,117 +350,17 @@ async def _log(  # noqa: PLR0913, PLR0917 - the parts of one record
         message=block,
         signature=signature.signature,
         created_at=proxy.clock.now(),
-        attachments=() if kept is None else (kept,),
+        attachments=tuple(body for body in kept if body is not None),
         hash_chain_result=signature.hash_chain_result,
         hash_chain=signature.hash_chain,
     )
     await proxy.log.append(record)
 
 
-async def _answer_call(  # noqa: PLR0913, PLR0917 - the call and everything its answer needs
-    proxy: ServerProxy,
-    call: _Call,
-    received: ReceivedMessage,
-    answer: PeerAnswer,
-    report: ExchangeReport,
-    resources: ExitStack,
-) -> tuple[RestResponse, BodyBuffer | None]:
-    """Step 6: call the service, and pass its answer on as far as it goes without a signature."""
-    body_digest = None if received.body is None else received.body.digest
-    asked = request_hash(DigestAlgorithm.SHA512.digest(received.block), body_digest)
-    if call.builtin is not None:
-        return await _answer_builtin(proxy, call.message, call.builtin, asked, answer, resources)
-    if call.service is None:
-        raise ConfigurationError("a call without a service")
-    try:
-        exchange = await _call_service(proxy, call, call.service, received, resources)
-        head = await exchange.response()
-        report.service_status = head.status
-        response = build_response(
-            head.status, head.reason, head.headers, request=call.message, request_hash=asked
-        )
-        await answer.start(response)
-        if call.message.method == "HEAD" or head.status in BODYLESS_STATUSES:
-            return response, None
-        body = BodyBuffer(proxy.spool)
-        resources.callback(body.close)
-        await answer.start_body()
-        while data := await exchange.read_some():
-            await body.write(data)
-            await answer.body_data(data)
-        await answer.end_body()
-        await body.finish()
-    except PostroadError as error:
-        error.within(FaultCode.SERVICE_FAILED.value)
-        raise
-    return response, body
-
-
-async def _call_service(
-    proxy: ServerProxy,
-    call: _Call,
-    service: ServiceEntry,
-    received: ReceivedMessage,
-    resources: ExitStack,
-) -> OutgoingExchange:
-    """Send the request exactly as it was judged: same method, same raw path, same headers."""
-    message, body = call.message, received.body
-    if body is not None and message.method not in FORWARDED_BODY_METHODS:
-        body = None  # signed and logged, but not for the service (PR-REST 4.2)
-    exchange = await proxy.services.open(
-        message.method,
-        service_url(service.url, message),
-        tuple((name, header_text(value)) for name, value in message.headers),
-        content_length=0 if body is None else body.size,
-        service=service,
-        provider=call.provider,
-    )
-    resources.callback(exchange.close)
-    if body is not None:
-        async for data in body.chunks():
-            if not await exchange.write(data):
-                return exchange
-    await exchange.finish()
-    return exchange
-
-
-def service_url(base: str, message: RestRequest) -> str:
-    """The address that is called: the service's, then the raw path and query of the request.
-
-    The path is appended byte for byte; only a slash that would stand twice at the joint goes.
-    """
-    if not base:
-        raise ConfigurationError("the service has no address", code=FaultCode.SERVICE_MISSING_URL)
-    path = message.service_path
-    url = (base.removesuffix("/") if path else base) + path
-    return url if message.query is None else f"{url}?{message.query}"
-
-
-async def _answer_builtin(  # noqa: PLR0913, PLR0917 - the answer and everything it needs
-    proxy: ServerProxy,
-    message: RestRequest,
-    builtin: BuiltinAnswer,
-    asked: bytes,
-    answer: PeerAnswer,
-    resources: ExitStack,
-) -> tuple[RestResponse, BodyBuffer | None]:
-    response = build_response(
-        builtin.status, "OK", builtin.headers, request=message, request_hash=asked
-    )
-    body = BodyBuffer(proxy.spool)
-    resources.callback(body.close)
-    await answer.start(response)
-    await answer.start_body()
-    await body.write(builtin.body)
-    await answer.body_data(builtin.body)
-    await answer.end_body()
-    await body.finish()
-    return response, body
-
-
 async def _drain(request: Request) -> None:
     """Read the rest of a refused request away, so that its sender gets to see why."""
     read = 0
-    with suppress(PostroadError):
-        while read < _MAX_DRAINED and (data := await request.body.read_some()):
-            read += len(data)
+    with suppress(PostroadError, TimeoutError):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while read < _MAX_DRAINED and (data := await request.body.read_some()):
+                read += len(data)

@@ -7,6 +7,7 @@ default or an error that says what to write. Durations are seconds, sizes are by
 from __future__ import annotations
 
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -149,7 +150,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     @property
     def spool_path(self) -> Path:
         """Bodies too large for memory, for as long as their exchange lasts."""
-        return self.home_path / "spool"
+        return _folder(self.home, "spool")
 
     @property
     def run_path(self) -> Path:
@@ -170,6 +171,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def snapshot_path(self) -> Path:
         """The exported server configuration that the workers read."""
         return self.run_path / "serverconf.snapshot"
+
+
+@cache
+def _folder(home: str, name: str) -> Path:
+    """A folder that every message asks for."""
+    return Path(home) / name
 
 
 def load_settings(home: Path) -> Settings:

@@ -13,6 +13,7 @@ import contextlib
 import os
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from postroad.adapters.files import read_tree, tree_signature, write_atomic
@@ -127,16 +128,20 @@ class OwnCertificates:
                 return good
         path = path_to_authority(certificate, instance, snapshot.globalconf, at)
         ders = [snapshot.ocsp[entry.sha1] for entry in path[:-1] if entry.sha1 in snapshot.ocsp]
-        good = judge_path(path, [OcspResponse.parse(der) for der in ders], snapshot.globalconf, at)
+        responses = [OcspResponse.parse(der) for der in ders]
+        good = judge_path(path, responses, instance, snapshot.globalconf, at)
         self._known[key] = (snapshot.globalconf, at, good)
         while len(self._known) > self._size:
             self._known.popitem(last=False)
         return good
 
 
+_member_named = lru_cache(maxsize=256)(MemberId.parse)
+
+
 def _belongs_to(key: KeyCertificate, member: MemberId) -> bool:
     try:
-        return key.member is not None and MemberId.parse(key.member) == member
+        return key.member is not None and _member_named(key.member) == member
     except PostroadError:
         return False
 
@@ -260,12 +265,17 @@ class Snapshots:
 
     async def _look_at_keys(self) -> bool:
         now = asyncio.get_running_loop().time()
-        if now - self._keys_looked_at < KEY_LOOK_INTERVAL:
+        if self._can_sign and now - self._keys_looked_at < KEY_LOOK_INTERVAL:
             return False
-        self._keys_looked_at = now
         keys = tuple(await self._signer.certificates())
+        self._keys_looked_at = now
         changed, self._keys = keys != self._keys, keys
         return changed
+
+    @property
+    def _can_sign(self) -> bool:
+        """Whether some key can be used; until then every look asks, so that a start is quick."""
+        return any(key.active and key.token_active for key in self._keys)
 
     def look_at_keys_soon(self) -> None:
         """Ask the signer at the next look: something went wrong with a key."""

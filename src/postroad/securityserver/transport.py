@@ -14,6 +14,9 @@ from postroad.errors import FaultCode, MalformedInput
 from postroad.evidence.digests import MESSAGE_PART, PartDigest, attachment_part
 from postroad.evidence.verification import SignatureDocument
 from postroad.messages.events import (
+    AttachmentData,
+    AttachmentEnd,
+    AttachmentStart,
     BodyData,
     BodyEnd,
     BodyStart,
@@ -30,17 +33,25 @@ from postroad.securityserver.signing import DIGEST
 from postroad.securityserver.spool import BodyBuffer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from contextlib import ExitStack
     from pathlib import Path
 
+    from postroad.messages.attachments import BoundaryGuard
     from postroad.messages.decoder import TransportDecoder
     from postroad.messages.encoder import TransportEncoder
     from postroad.securityserver.signing import MessageSignature
+    from postroad.wire.headers import HeaderList
 
 HASH_ALGORITHM_HEADER: Final = "x-hash-algorithm"
 MESSAGE_TYPE_HEADER: Final = "x-road-message-type"
 REST_MESSAGE_TYPE: Final = "REST"
+"""What the header says of a REST message; with SOAP there is none."""
+ORIGINAL_TYPE_HEADER: Final = "x-original-content-type"
+ORIGINAL_ACTION_HEADER: Final = "x-original-soapaction"
+_LACKING: Final = frozenset(
+    {FaultCode.MISSING_REST, FaultCode.MISSING_SOAP, FaultCode.MISSING_SIGNATURE}
+)
 GATHERED_BYTES: Final = 64 * 1024
 """Bytes of a transport message that are gathered before they are written."""
 PROXY_VERSION: Final = "7.8.0"
@@ -56,11 +67,25 @@ class Source(Protocol):
 
 
 @dataclass(slots=True)
+class Attachment:
+    """What travels beside a message: a SOAP attachment, or the body of a REST message.
+
+    A REST body has no content type of its own; it is the first and only attachment.
+    """
+
+    body: BodyBuffer
+    content_type: str = ""
+    headers: HeaderList = ()
+
+
+@dataclass(slots=True)
 class ReceivedMessage:
     """A transport message as it arrived; nothing in it is verified."""
 
     block: bytes = b""
-    body: BodyBuffer | None = None
+    """The message itself: a serialised REST block, or a SOAP document."""
+    soap: SoapMessage | None = None
+    attachments: list[Attachment] = field(default_factory=list)
     ocsp_responses: list[bytes] = field(default_factory=list)
     hash_chain_result: bytes | None = None
     hash_chain: bytes | None = None
@@ -75,54 +100,114 @@ class ReceivedMessage:
     @property
     def parts(self) -> dict[str, PartDigest]:
         """Every part received, by its name in signatures."""
-        return {part.name: part for part in message_parts(self.block, self.body)}
+        return {part.name: part for part in message_parts(self.block, self.attachments)}
+
+    @property
+    def body(self) -> BodyBuffer | None:
+        """The body of a REST message."""
+        return self.attachments[0].body if self.attachments else None
+
+    @property
+    def size(self) -> int:
+        """Bytes of all that came beside the message."""
+        return sum(attachment.body.size for attachment in self.attachments)
 
 
-def message_parts(block: bytes, body: BodyBuffer | None) -> list[PartDigest]:
-    """The parts of a REST message that its signature covers, in their order."""
-    parts = [PartDigest.of(MESSAGE_PART, block, DIGEST)]
-    if body is not None:
-        parts.append(PartDigest(attachment_part(1), DIGEST, body.digest))
-    return parts
+def message_parts(message: bytes, attachments: Sequence[Attachment]) -> list[PartDigest]:
+    """The parts of a message that its signature covers, in their order."""
+    return [
+        PartDigest.of(MESSAGE_PART, message, DIGEST),
+        *(
+            PartDigest(attachment_part(number), DIGEST, attachment.body.digest)
+            for number, attachment in enumerate(attachments, 1)
+        ),
+    ]
 
 
-async def receive_message(
+async def receive_message(  # noqa: PLR0913 - where it comes from, what it may be, where it goes
     source: Source,
     decoder: TransportDecoder,
     *,
     spool: Path,
     resources: ExitStack,
+    soap: bool = False,
+    guard: BoundaryGuard | None = None,
+    blame: tuple[str, ...] = (),
     on_message: Callable[[ReceivedMessage], Awaitable[None]] | None = None,
 ) -> ReceivedMessage:
-    """Read a transport message to its end.
+    """Read a transport message to its end, with REST in it or with SOAP.
 
-    ``on_message`` is called as soon as the REST message is known, before its body is kept; it may
-    refuse by raising. ``resources`` will close the spooled body. Raises ``MalformedInput``.
+    ``on_message`` is called as soon as the message is known, before anything beside it is kept; it
+    may refuse by raising. ``guard`` is shown every part that will be put into a package.
+    ``resources`` will close the spooled bodies. Raises ``MalformedInput``; ``blame`` is put before
+    the code of a message that can't be read, but not of one that lacks something.
     """
     received = ReceivedMessage()
     while data := await source.read_some():
-        for event in decoder.feed(data):
-            if isinstance(event, BodyData) and received.body is not None:
-                await received.body.write(event.data)
-            elif isinstance(event, BodyStart):
-                received.body = BodyBuffer(spool)
-                resources.callback(received.body.close)
-            elif isinstance(event, BodyEnd) and received.body is not None:
-                await received.body.finish()
+        for event in _decoded(decoder, data, blame):
+            if isinstance(event, BodyData | AttachmentData):
+                if guard is not None:
+                    guard.feed(event.data)
+                await received.attachments[-1].body.write(event.data)
+            elif isinstance(event, BodyStart | AttachmentStart):
+                received.attachments.append(_attachment(event, spool, resources))
+                if guard is not None:
+                    guard.begin_part()
+            elif isinstance(event, BodyEnd | AttachmentEnd):
+                await received.attachments[-1].body.finish()
+            elif isinstance(event, RestMessage | SoapMessage):
+                _keep_message(event, received, soap=soap, guard=guard)
+                if on_message is not None:
+                    await on_message(received)
             else:
                 _keep(event, received)
-                if isinstance(event, RestMessage) and on_message is not None:
-                    await on_message(received)
     decoder.finish()
     return received
+
+
+def _decoded(decoder: TransportDecoder, data: bytes, blame: tuple[str, ...]) -> list[Event]:
+    try:
+        return decoder.feed(data)
+    except MalformedInput as error:
+        if blame and error.code not in _LACKING:
+            error.within(*blame)
+        raise
+
+
+def _attachment(
+    event: BodyStart | AttachmentStart, spool: Path, resources: ExitStack
+) -> Attachment:
+    body = BodyBuffer(spool)
+    resources.callback(body.close)
+    if isinstance(event, AttachmentStart):
+        return Attachment(body, event.content_type, event.headers)
+    return Attachment(body)
+
+
+def _keep_message(
+    event: RestMessage | SoapMessage,
+    received: ReceivedMessage,
+    *,
+    soap: bool,
+    guard: BoundaryGuard | None,
+) -> None:
+    if isinstance(event, SoapMessage) is not soap:
+        expected = "SOAP" if soap else "REST"
+        raise MalformedInput(
+            f"the message is not of the expected kind, {expected}", code=FaultCode.INVALID_MESSAGE
+        )
+    if isinstance(event, RestMessage):
+        received.block = event.block
+        return
+    received.soap, received.block = event, event.xml
+    if guard is not None:
+        guard.feed(event.xml)
 
 
 def _keep(event: Event, received: ReceivedMessage) -> None:
     match event:
         case OcspPart(der):
             received.ocsp_responses.append(der)
-        case RestMessage(block):
-            received.block = block
         case HashChainResult(xml):
             received.hash_chain_result = xml
         case HashChain(xml):
@@ -131,11 +216,6 @@ def _keep(event: Event, received: ReceivedMessage) -> None:
             received.signature = xml
         case FaultPart(xml):
             received.fault = xml
-        case SoapMessage():
-            raise MalformedInput(
-                "a SOAP message came where a REST message was expected",
-                code=FaultCode.INVALID_MESSAGE,
-            )
         case _:
             pass
 
@@ -175,10 +255,10 @@ def signature_parts(encoder: TransportEncoder, signature: MessageSignature) -> b
     return data + encoder.signature(signature.signature) + encoder.finish()
 
 
-def new_boundary() -> str:
+def new_boundary(prefix: str = "xtop") -> str:
     """A boundary that no body can be made to hold: 30 random letters."""
     letters = string.ascii_letters
-    return "xtop" + "".join(letters[octet % 52] for octet in secrets.token_bytes(30))
+    return prefix + "".join(letters[octet % 52] for octet in secrets.token_bytes(30))
 
 
 def header_text(value: str) -> str:

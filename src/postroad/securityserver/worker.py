@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import uuid
 from typing import TYPE_CHECKING, Final
@@ -24,6 +25,7 @@ from postroad.adapters.signer_client import SignerClient
 from postroad.adapters.system_clock import SystemClock
 from postroad.adapters.tls import information_system_context, provider_client_context
 from postroad.errors import ConfigurationError, FaultCode, PostroadError, UnavailablePeer
+from postroad.evidence.verification import VerificationCache
 from postroad.fault_table import Dialect
 from postroad.messages.faults import PROVIDER_SIDE, encode_soap_fault, fault_of
 from postroad.securityserver.authentication_key import AuthenticationKey
@@ -37,7 +39,7 @@ from postroad.securityserver.exchange_report import ExchangeReport
 from postroad.securityserver.internal_tls import ensure_internal_identity
 from postroad.securityserver.messagelog.stamping_job import build_stamping
 from postroad.securityserver.ocsp_responder import OcspResponder
-from postroad.securityserver.other_requests import serve_other
+from postroad.securityserver.other_requests import is_other, serve_other
 from postroad.securityserver.peer_certificates import PeerVerdicts
 from postroad.securityserver.peer_connector import PeerConnector
 from postroad.securityserver.provider_judgement import ProviderJudge
@@ -62,6 +64,9 @@ if TYPE_CHECKING:
 DRAIN_SECONDS: Final = 30.0
 """How long running exchanges may take to finish after SIGTERM."""
 LOOK_INTERVAL: Final = 1.0
+GC_THRESHOLDS: Final = (20_000, 20, 50)
+TROUBLED_LOOK_INTERVAL: Final = 0.25
+"""Seconds until the next look while something is missing, as at every start."""
 KEY_INTERVAL: Final = 5.0
 """Seconds between two looks at files, and at the authentication key."""
 
@@ -89,6 +94,7 @@ class Worker:
         self.own = OwnCertificates()
         self.auth_key = AuthenticationKey(self.signer)
         self.verdicts = PeerVerdicts()
+        self.cache = VerificationCache()
         self.peers = HttpClient(ClientLimits())
         self.services = HttpClient(ClientLimits())
         self.internal: InternalIdentity = ensure_internal_identity(
@@ -150,6 +156,7 @@ class Worker:
             new_id=lambda: str(uuid.uuid4()),
             dialect=self.dialect,
             internal_certificate=lambda: self.internal.certificate.der,
+            cache=self.cache,
         )
 
     def _make_server_proxy(self) -> ServerProxy:
@@ -163,6 +170,7 @@ class Worker:
             verdicts=self.verdicts,
             new_id=lambda: str(uuid.uuid4()),
             dialect=self.dialect,
+            cache=self.cache,
         )
 
     # ---- life
@@ -223,7 +231,8 @@ class Worker:
         next_key_look = 0.0
         problems: dict[str, str] = {}
         while True:
-            await asyncio.sleep(LOOK_INTERVAL)
+            troubled = self.snapshots.problems or self._peer_port is None
+            await asyncio.sleep(TROUBLED_LOOK_INTERVAL if troubled else LOOK_INTERVAL)
             await self.snapshots.refresh()
             if loop.time() >= next_key_look or self._peer_port is None:
                 next_key_look = loop.time() + KEY_INTERVAL
@@ -302,7 +311,7 @@ class Worker:
 
     async def _serve_consumer(self, request: Request, responder: Responder) -> None:
         report = ExchangeReport(side="client", remote=request.peer.address)
-        if not request.target.startswith(REST_PREFIX):
+        if not request.target.startswith(REST_PREFIX) and is_other(request.target):
             await serve_other(self.client_proxy, request, responder, stamp_now=self._stamp_now)
             return
         await self._observed(
@@ -372,5 +381,8 @@ def run_worker(settings: Settings, index: int) -> None:
         await Worker(settings, index).run()
 
     forbid_memory_dumps()  # the authentication key is in our memory
+    # What is here now stays: the collector need not look at it, and messages make few cycles.
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     with contextlib.suppress(KeyboardInterrupt):
         uvloop.run(main())

@@ -300,7 +300,7 @@ class Keyring:
             ) from error
         try:
             return msgspec.json.decode(data, type=TokenRecord)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ConfigurationError(
                 f"{self._record_path} is damaged: {error}", code=FaultCode.TOKEN_NOT_AVAILABLE
             ) from error

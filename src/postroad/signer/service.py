@@ -256,7 +256,7 @@ class SignerService:
 def _decode(argument: bytes, kind: type[T]) -> T:
     try:
         return msgspec.msgpack.decode(argument, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedInput(
             f"the signer can't read the argument: {error}", code=FaultCode.INVALID_REQUEST
         ) from None

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 
 import pytest
+
+from postroad.adapters import kernel
 
 GET_DEATH_SIGNAL = "value = ctypes.c_int(); libc.prctl(2, ctypes.byref(value)); print(value.value)"
 
@@ -50,3 +53,13 @@ def test_kernel_keeps_the_promise(code: str, expected: str) -> None:
 
 def test_process_whose_parent_is_gone_ends_at_once() -> None:
     assert answer(f"kernel.die_with_parent({os.getpid() + 1_000_000})\nprint('alive')") == ""
+
+
+def test_a_process_may_open_as_many_files_as_it_is_ever_allowed_to() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+        assert kernel.allow_many_files() == before[1]
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (before[1], before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

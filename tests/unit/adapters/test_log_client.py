@@ -8,13 +8,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support.messagelog import NOW, record
 
-from postroad.adapters import log_client, log_protocol as protocol
+from postroad.adapters import log_client
+from postroad.adapters import log_protocol as protocol
 from postroad.adapters.ipc import IpcServer
 from postroad.adapters.log_client import LogClient
 from postroad.errors import ConfigurationError, FaultCode
 from postroad.evidence.log_record import MessageRecord, SpooledBody
+from support.messagelog import NOW, record
 
 
 @dataclass
@@ -73,9 +74,7 @@ def test_a_frame_has_a_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     async def scenario() -> None:
         async with talking(tmp_path, writer) as client:
-            await asyncio.gather(
-                *(client.append(record(message=bytes(size))) for size in sizes)
-            )
+            await asyncio.gather(*(client.append(record(message=bytes(size))) for size in sizes))
         assert sorted(len(frame) for frame in writer.frames) == [1, 1, 2]
 
     asyncio.run(scenario())

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from postroad.clock import FixedClock
+from postroad.crypto.certificates import Certificate
+from postroad.crypto.ocsp import CertificateStatus, build_request
 from postroad.errors import ConfigurationError, FaultCode
 from postroad.globalconf.view import GlobalConfiguration
 from postroad.ports import KeyCertificate
@@ -84,6 +86,23 @@ def test_fetches_at_once_and_then_at_the_interval(server: Server) -> None:
     server.now = 1200.0
     assert not server.run().silent
     assert server.asked() == [CA_URL, ROOT_URL]
+
+
+@pytest.mark.parametrize("status", [CertificateStatus.UNKNOWN, CertificateStatus.REVOKED])
+def test_not_good_answer_is_asked_for_again_after_a_minute(
+    server: Server, status: CertificateStatus
+) -> None:
+    lab = server.ecosystem.lab
+    subject = Certificate.from_der(server.signer.keys[0].der)
+    request = build_request(subject, lab.ca_certificate)
+    server.responders.replaced[CA_URL] = lab.answer_ocsp(request, at=NOW, force=status)
+    server.run()
+    server.asked()
+    server.now = 59.0
+    assert server.run().silent
+    server.now = 60.0
+    server.run()
+    assert server.asked() == [CA_URL]
 
 
 def test_new_certificate_is_asked_about_at_once(server: Server) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -146,3 +147,16 @@ def test_a_chain_is_bounded_and_must_parse(world: World) -> None:
         with pytest.raises(TrustError) as caught:
             certificates_of(ders)
         assert refused(caught)
+
+
+def test_remembers_verdicts_and_not_the_octets_that_a_peer_sent(world: World) -> None:
+    """A registered server may send a mebibyte of OCSP responses with each message."""
+    padding = world.lab.ocsp(world.provider.auth.certificate, at=NOW)
+    good = world.lab.ocsp(world.consumer.auth.certificate, at=NOW)
+    verdicts = PeerVerdicts()
+    judge(world, verdicts, ocsp=(good, padding))
+    kept = gc.get_referents(verdicts._verdicts)
+    for _ in range(3):
+        kept += [inner for value in kept for inner in gc.get_referents(value)]
+    assert any(isinstance(value, VerifiedPeer) for value in kept)
+    assert all(value is not padding for value in kept)

@@ -2,13 +2,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from postroad.errors import MalformedInput, PostroadError, UnavailablePeer
+from postroad.errors import MalformedInput, PostroadError, TrustError, UnavailablePeer
+from postroad.globalconf.indexes import InstanceIndex
+from postroad.globalconf.view import GlobalConfiguration
 from postroad.ports import FetchedResponse
-from postroad.securityserver.provider_judgement import fetch_ocsp_responses, parse_ocsp_answer
+from postroad.securityserver.peer_certificates import PeerVerdicts
+from postroad.securityserver.provider_judgement import (
+    ProviderJudge,
+    fetch_ocsp_responses,
+    parse_ocsp_answer,
+)
 from postroad.trustlab.authority import TrustLab
+from support.exchange import NOW as EXCHANGE_NOW
+from support.exchange import REGISTER, World
 from support.signing import NOW
 
 LAB = TrustLab.create(at=NOW)
@@ -31,7 +42,7 @@ class OneAnswer:
         *,
         headers: Sequence[tuple[str, str]] = (),
         body: bytes = b"",
-        timeout: float = 30.0,  # noqa: ASYNC109 - the port's signature
+        timeout: float = 30.0,
         max_body: int = 16 * 1024 * 1024,
     ) -> FetchedResponse:
         self.url = url
@@ -80,3 +91,73 @@ def test_refuses_any_other_answer(
 
 def test_an_empty_part_is_an_empty_response() -> None:
     assert parse_ocsp_answer(TYPE, PART % b"" + b"--b--\r\n") == [b""]
+
+
+class Judging:
+    """A provider's server below an authority that isn't approved itself, and its OCSP port."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.world = World(tmp_path)
+        own = self.world.globalconf.own
+        assert own.index is not None
+        (approved,) = own.index.shared.approved_cas
+        shared = replace(own.index.shared, approved_cas=(replace(approved, intermediates=()),))
+        index = InstanceIndex(shared)
+        self.world.globalconf = GlobalConfiguration("TEST", [replace(own, index=index)])
+        self.leaf = self.world.provider.auth.certificate
+        self.authority = self.world.lab.ca_certificate
+        self.asked = 0
+        self.answer: list[bytes] | PostroadError = []
+        self.store = self.world.consumer.ocsp
+        self.store.responses = {}
+        self.judge = ProviderJudge(
+            self, self.store, PeerVerdicts(), self.world.clock, ocsp_port=lambda _host: 5577
+        )
+
+    async def fetch(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        timeout: float = 30.0,
+        max_body: int = 16 * 1024 * 1024,
+    ) -> FetchedResponse:
+        self.asked += 1
+        await asyncio.sleep(0)
+        if isinstance(self.answer, PostroadError):
+            raise self.answer
+        body = b"".join(PART % der for der in self.answer) + b"--b--\r\n"
+        return FetchedResponse(200, (("Content-Type", TYPE),), body)
+
+    async def __call__(self) -> str:
+        chain = (self.leaf.der, self.authority.der)
+        return await self.judge.judge(self.world.consumer.snapshot(), REGISTER, "ss2", chain)
+
+
+def test_stores_nothing_that_was_not_judged(tmp_path: Path) -> None:
+    """What a server says about its authority is not looked at while we know better."""
+    judging = Judging(tmp_path)
+    lab = judging.world.lab
+    known = lab.ocsp(judging.authority, at=EXCHANGE_NOW)
+    judging.store.responses = {judging.authority.sha1: known}
+    leaf = lab.ocsp(judging.leaf, at=EXCHANGE_NOW)
+    judging.answer = [leaf, b"junk"]
+    assert asyncio.run(judging()) == "TEST/GOV/2/SS2"
+    assert judging.store.responses == {judging.authority.sha1: known, judging.leaf.sha1: leaf}
+
+
+def test_a_failing_ocsp_port_is_asked_once_by_those_who_wait_for_it(tmp_path: Path) -> None:
+    judging = Judging(tmp_path)
+    judging.answer = UnavailablePeer("no answer in time")
+
+    async def run() -> list[str | BaseException]:
+        return await asyncio.gather(*(judging() for _ in range(20)), return_exceptions=True)
+
+    outcomes = asyncio.run(run())
+    assert all(isinstance(outcome, TrustError) for outcome in outcomes)
+    assert len({id(outcome) for outcome in outcomes}) == 20  # each may be given its own prefix
+    assert judging.asked == 1
+    asyncio.run(run())
+    assert judging.asked == 2  # who comes later asks again

@@ -180,14 +180,17 @@ def test_deleted_key_stays_deleted(keyring: Keyring, tmp_path: Path) -> None:
     assert again.record.keys == ()
 
 
-def test_damaged_record_is_told_and_not_overwritten(keyring: Keyring, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damaged", [b"{", b'{"friendly_name": "\xff"}'])
+def test_damaged_record_is_told_and_not_overwritten(
+    keyring: Keyring, tmp_path: Path, damaged: bytes
+) -> None:
     path = tmp_path / "signer/token.json"
     keyring.rename("", "box")
-    path.write_text("{")
+    path.write_bytes(damaged)
     with pytest.raises(ConfigurationError) as caught:
         reopened(tmp_path)
     assert caught.value.code is FaultCode.TOKEN_NOT_AVAILABLE
-    assert path.read_text() == "{"
+    assert path.read_bytes() == damaged
 
 
 def test_request_is_remembered_and_can_be_made_again(keyring: Keyring) -> None:

@@ -100,7 +100,7 @@ def parse_snapshot(data: bytes) -> ServerConfSnapshot:
     """Read an exported snapshot; `ConfigurationError` (`malformed_server_conf`) if it is none."""
     try:
         snapshot = msgspec.msgpack.decode(data, type=ServerConfSnapshot)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _malformed(f"the server configuration's snapshot is damaged: {error}") from error
     if snapshot.format != FORMAT:
         raise _malformed(f"the server configuration's snapshot has the format {snapshot.format!r}")

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
 from support.messagelog import OpenLog, open_log
 from support.postgresql import postgresql_server  # noqa: F401 - a fixture
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
-from support.messagelog import record
 
 from postroad.errors import ConfigurationError
 from postroad.securityserver.messagelog import committing
 from postroad.securityserver.messagelog.committing import GroupCommitter
 from postroad.securityserver.messagelog.database import refused_row, unusable
 from postroad.securityserver.messagelog.store import Piece, PreparedRecord
+from support.messagelog import record
 
 
 @dataclass

@@ -9,8 +9,6 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from support.signing import CLIENT, REFERENCE, Bench
-from support.stamping import TSA, StampingBench, sqlite_url, stamping_bench, unreachable
 
 from postroad.errors import ConfigurationError, FaultCode, MalformedInput, RefusedRequest
 from postroad.evidence.asic import parse_container
@@ -27,6 +25,8 @@ from postroad.securityserver.messagelog.container_requests import (
 )
 from postroad.securityserver.messagelog.reading import LogReader
 from postroad.securityserver.messagelog.records import Direction
+from support.signing import CLIENT, REFERENCE, Bench
+from support.stamping import TSA, StampingBench, sqlite_url, stamping_bench, unreachable
 
 PARTY = {
     "xRoadInstance": "TEST",
@@ -96,7 +96,9 @@ def test_both_containers_come_in_an_uncompressed_zip(bench: StampingBench) -> No
             verify_container(parse_container(archive.read(entry)), bench.signing.globalconf)
 
 
-@pytest.mark.parametrize(("flag", "kind"), [("requestOnly", "request"), ("responseOnly", "response")])
+@pytest.mark.parametrize(
+    ("flag", "kind"), [("requestOnly", "request"), ("responseOnly", "response")]
+)
 def test_one_direction_can_be_asked_for(bench: StampingBench, flag: str, kind: str) -> None:
     exchange(bench)
     stamp(bench)
@@ -198,9 +200,7 @@ def test_a_member_finds_nothing_of_its_subsystems(bench: StampingBench) -> None:
         query(memberCode="x" * 256),
     ],
 )
-def test_a_question_that_breaks_the_rules_is_a_bad_request(
-    bench: StampingBench, text: str
-) -> None:
+def test_a_question_that_breaks_the_rules_is_a_bad_request(bench: StampingBench, text: str) -> None:
     answer = ask(bench, text)
     assert answer.status == 400
     assert dict(answer.headers) == {"Content-Type": "text/plain;charset=utf-8"}
@@ -253,9 +253,7 @@ def test_a_log_that_cannot_be_read_is_a_server_error(
 def stored_files(name: str) -> dict[str, bytes]:
     root = REFERENCE / "globalconf" / "stored" / name
     return {
-        str(path.relative_to(root)): path.read_bytes()
-        for path in root.rglob("*")
-        if path.is_file()
+        str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()
     }
 
 

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.signing import CLIENT, REST_REQUEST, Bench
-from support.stamping import StampingBench, sqlite_url, stamping_bench
 
 from postroad.errors import ConfigurationError, FaultCode
 from postroad.evidence.asic import parse_container
@@ -19,6 +17,8 @@ from postroad.securityserver.messagelog.export import (
 )
 from postroad.securityserver.messagelog.reading import StoredRecord
 from postroad.securityserver.messagelog.records import Direction
+from support.signing import CLIENT, REST_REQUEST, Bench
+from support.stamping import StampingBench, sqlite_url, stamping_bench
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.central_server import MovingClock
-from support.messagelog import NOW, WORKING, record
 
 from postroad.securityserver.messagelog import housekeeping as rules
 from postroad.securityserver.messagelog.housekeeping import Housekeeping
@@ -17,6 +15,8 @@ from postroad.securityserver.messagelog.intake import LogWriter, WriterRules
 from postroad.securityserver.messagelog.opening import open_database
 from postroad.securityserver.messagelog.stop_rule import STATE_NAME
 from postroad.securityserver.messagelog.store import LogStore
+from support.central_server import MovingClock
+from support.messagelog import NOW, WORKING, record
 
 
 @dataclass

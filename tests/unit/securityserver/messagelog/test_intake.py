@@ -10,8 +10,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from support.central_server import MovingClock
-from support.messagelog import NOW, WORKING, record, spool
 
 from postroad.errors import ConfigurationError
 from postroad.securityserver.messagelog.intake import LogWriter, WriterRules
@@ -20,6 +18,8 @@ from postroad.securityserver.messagelog.reading import LogReader, StoredRecord
 from postroad.securityserver.messagelog.records import InlineBody, OmittedBody, SpooledBody
 from postroad.securityserver.messagelog.stop_rule import STATE_NAME, TimestampingState
 from postroad.securityserver.messagelog.store import PIECE_BYTES, LogStore
+from support.central_server import MovingClock
+from support.messagelog import NOW, WORKING, record, spool
 
 
 @dataclass

@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from support.messagelog import open_log, record
 
 from postroad.errors import ConfigurationError
 from postroad.securityserver.messagelog.opening import open_database
 from postroad.securityserver.messagelog.postgresql import PostgresqlDatabase
 from postroad.securityserver.messagelog.store import LogStore
+from support.messagelog import open_log, record
 
 if TYPE_CHECKING:
     from support.postgresql import PostgresqlServer

@@ -4,7 +4,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from support.messagelog import CLIENT, NOW, open_log, record
 
 from postroad.errors import ConfigurationError, FaultCode
 from postroad.identifiers import MemberId, SubsystemId
@@ -18,6 +17,7 @@ from postroad.securityserver.messagelog.store import (
     PreparedRecord,
     StampedRecord,
 )
+from support.messagelog import CLIENT, NOW, open_log, record
 
 if TYPE_CHECKING:
     from pathlib import Path

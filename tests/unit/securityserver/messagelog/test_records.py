@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import msgspec
 import pytest
-from support.messagelog import record
 
 from postroad.errors import ConfigurationError, FaultCode
 from postroad.securityserver.messagelog.records import (
@@ -21,6 +20,7 @@ from postroad.securityserver.messagelog.records import (
     moment,
     record_bytes,
 )
+from support.messagelog import record
 
 
 def refusal(bad: MessageRecord) -> str:

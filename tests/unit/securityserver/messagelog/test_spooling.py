@@ -5,7 +5,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support.messagelog import spool
 
 from postroad.errors import ConfigurationError
 from postroad.securityserver.messagelog.records import SpooledBody
@@ -15,6 +14,7 @@ from postroad.securityserver.messagelog.spooling import (
     remove_spool_file,
 )
 from postroad.securityserver.messagelog.store import PIECE_BYTES
+from support.messagelog import spool
 
 
 def read_all(directory: Path, body: SpooledBody) -> list[bytes]:

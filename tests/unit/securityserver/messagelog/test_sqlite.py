@@ -5,12 +5,12 @@ import stat
 from pathlib import Path
 
 import pytest
-from support.messagelog import open_log, record
 
 from postroad.errors import ConfigurationError
 from postroad.securityserver.messagelog.reading import LogReader
 from postroad.securityserver.messagelog.sqlite import SqliteDatabase, path_of_url
 from postroad.securityserver.messagelog.store import LogStore
+from support.messagelog import open_log, record
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.signing import Bench
-from support.stamping import TSA, StampingBench, sqlite_url, stamping_bench, unreachable
 
 from postroad.errors import ConfigurationError
 from postroad.identifiers import SecurityServerId
@@ -17,6 +15,8 @@ from postroad.securityserver.messagelog.stamping_job import (
     build_stamping,
 )
 from postroad.securityserver.settings import parse_settings
+from support.signing import Bench
+from support.stamping import TSA, StampingBench, sqlite_url, stamping_bench, unreachable
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +79,8 @@ def test_a_log_that_cannot_be_used_is_tried_again_soon(bench: StampingBench) -> 
 def test_a_servers_job_follows_its_settings_and_its_configuration(
     bench: StampingBench, tmp_path: Path
 ) -> None:
-    from postroad.securityserver.serverconf.repository import ServerConf
     from postroad.securityserver.serverconf import clients
+    from postroad.securityserver.serverconf.repository import ServerConf
 
     settings = parse_settings(
         '[server]\nidentifier = "TEST/COM/1234/SS1"\n'

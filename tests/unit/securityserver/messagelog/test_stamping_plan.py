@@ -3,7 +3,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from support.signing import Bench, message_parts
 
 from postroad.errors import MalformedInput
 from postroad.evidence.digests import SIGNATURES_PART, TIMESTAMP_CHAIN_PART, PartDigest
@@ -20,6 +19,7 @@ from postroad.securityserver.messagelog.stamping_plan import (
     stamping_interval,
 )
 from postroad.securityserver.messagelog.store import SIGNATURE_DIGEST
+from support.signing import Bench, message_parts
 
 
 def pending(number: int, signature: bytes) -> PendingRecord:

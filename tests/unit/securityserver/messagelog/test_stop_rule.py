@@ -3,7 +3,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import pytest
-from support.messagelog import NOW
 
 from postroad.errors import ConfigurationError
 from postroad.securityserver.messagelog.stop_rule import (
@@ -11,6 +10,7 @@ from postroad.securityserver.messagelog.stop_rule import (
     TimestampingState,
     decide_logging,
 )
+from support.messagelog import NOW
 
 HOUR = timedelta(hours=1)
 ACCEPTABLE = timedelta(hours=4)

@@ -4,7 +4,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from support.messagelog import NOW, record
 
 from postroad.errors import ConfigurationError
 from postroad.securityserver.messagelog.opening import open_database
@@ -16,6 +15,7 @@ from postroad.securityserver.messagelog.store import (
     PreparedRecord,
     StampedRecord,
 )
+from support.messagelog import NOW, record
 
 if TYPE_CHECKING:
     from support.messagelog import OpenLog

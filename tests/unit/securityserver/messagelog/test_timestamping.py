@@ -7,8 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from support.signing import NOW, Bench
-from support.stamping import TSA, StampingBench, sqlite_url, stamping_bench, unreachable
 
 from postroad.errors import ConfigurationError, FaultCode
 from postroad.evidence.container_verification import ContainerReport, verify_container
@@ -17,6 +15,8 @@ from postroad.securityserver.messagelog import timestamping
 from postroad.securityserver.messagelog.export import build_container
 from postroad.securityserver.messagelog.stop_rule import TimestampingState
 from postroad.securityserver.messagelog.timestamping import StampingReport, StampingRules
+from support.signing import NOW, Bench
+from support.stamping import TSA, StampingBench, sqlite_url, stamping_bench, unreachable
 
 
 @pytest.fixture(scope="module")

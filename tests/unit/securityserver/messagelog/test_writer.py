@@ -9,8 +9,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support.central_server import MovingClock
-from support.messagelog import NOW, WORKING, record
 
 from postroad.adapters import log_protocol as protocol
 from postroad.errors import ConfigurationError, FaultCode
@@ -23,6 +21,8 @@ from postroad.securityserver.messagelog.stop_rule import STATE_NAME
 from postroad.securityserver.messagelog.store import SIGNATURE_DIGEST, LogStore
 from postroad.securityserver.messagelog.writer import WriterService, rules_of
 from postroad.securityserver.settings import parse_settings
+from support.central_server import MovingClock
+from support.messagelog import NOW, WORKING, record
 
 encode = msgspec.msgpack.encode
 
@@ -80,9 +80,7 @@ def test_an_empty_frame_has_no_outcomes(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_a_defect_is_told_by_its_kind_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_defect_is_told_by_its_kind_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         async with opened(tmp_path) as log:
 

@@ -84,6 +84,7 @@ def test_reads_back_what_it_wrote(tmp_path: Path) -> None:
         b"junk",
         encode_snapshot(snapshot())[:-1],
         msgspec.msgpack.encode(["other", 1, "", [], []]),
+        b"\x95\xa1\xff\x01\xa0\x90\x90",  # a text that isn't UTF-8
     ],
 )
 def test_refuses_a_damaged_or_foreign_snapshot(data: bytes) -> None:
