@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-quick lint format bench docs lock clean
+.PHONY: help install demo test test-quick lint format bench profile chaos fuzz docs lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,7 +35,7 @@ test: $(VENV)/.dev  ## Run the tests, with coverage
 	@$(BIN)/python -m coverage report --skip-covered --sort=cover | tail -n 40
 
 test-quick: $(VENV)/.dev  ## Run the tests that start no process
-	@$(BIN)/python -m pytest -q -n 2 tests/unit tests/properties tests/attacks $(ARGS)
+	@$(BIN)/python -m pytest -q -n 2 tests/unit tests/properties tests/attacks tests/fuzz $(ARGS)
 
 lint: $(VENV)/.dev  ## Check format, style, types and the direction of imports
 	@$(BIN)/ruff format --check src tests bench docs
@@ -47,8 +47,17 @@ format: $(VENV)/.dev  ## Write the code in its one format
 	@$(BIN)/ruff format src tests bench docs
 	@$(BIN)/ruff check --fix src tests bench docs
 
-bench: $(VENV)/.dev  ## Measure the bare costs of an exchange as ratios
-	@$(BIN)/python bench/run.py $(ARGS)
+bench: $(VENV)/.dev  ## Measure the whole system as ratios to the bare costs (ARGS=--quick: 2 minutes)
+	@$(BIN)/python -m bench $(ARGS)
+
+profile: $(VENV)/.dev  ## Say where an exchange's time goes (ARGS="--workload post-10k --keys EC-P256")
+	@$(BIN)/python -m bench.profiling $(ARGS)
+
+chaos: $(VENV)/.dev  ## Break whole systems in every way and count (ARGS=--quick; root sees more)
+	@PYTHONPATH=tests:. $(BIN)/python -m chaos.run $(ARGS)
+
+fuzz: $(VENV)/.dev  ## Fuzz every parser of outside bytes for long (ARGS="--seconds 600 container")
+	@PYTHONPATH=tests:. $(BIN)/python -m fuzz.run $(ARGS)
 
 docs: $(VENV)/.runtime  ## Write the reference pages that come from the code
 	@$(BIN)/python docs/generate.py
@@ -58,5 +67,5 @@ lock:  ## Resolve the dependencies anew and write both lock files
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra build --group dev -o requirements-dev.lock
 
 clean:  ## Remove what was built, installed and made by the demo
-	rm -rf $(VENV) demo-home dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) demo-home bench-home dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
