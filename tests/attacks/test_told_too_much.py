@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,12 @@ import pytest
 from support.exchange import TARGET, World
 
 
-def unused_port() -> int:
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A port that is taken, so that no other test gets it, and on which nobody listens."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+        yield int(sock.getsockname()[1])
 
 
 @pytest.mark.parametrize(
@@ -26,8 +29,9 @@ def unused_port() -> int:
         "ftp://127.0.0.1:{port}/internal-path",
     ],
 )
-def test_a_failing_call_does_not_show_the_services_address(tmp_path: Path, url: str) -> None:
-    port = unused_port()
+def test_a_failing_call_does_not_show_the_services_address(
+    tmp_path: Path, url: str, port: int
+) -> None:
 
     async def run() -> None:
         async with World(tmp_path) as world:

@@ -16,6 +16,7 @@ import pytest
 from postroad.adapters.log_client import LogClient
 from postroad.adapters.system_clock import SystemClock
 from postroad.errors import ConfigurationError
+from postroad.securityserver.messagelog import timestamping
 from postroad.securityserver.messagelog.reading import LogReader
 from postroad.securityserver.messagelog.records import InlineBody, MessageRecord
 from postroad.securityserver.messagelog.stop_rule import STATE_NAME, TimestampingState
@@ -27,22 +28,34 @@ from support.messagelog import (
     WORKING,
     WriterProcess,
     connected,
+    eventually,
     record,
     running_writer,
     spool,
 )
+from support.postgresql import postgresql_server  # noqa: F401 - a fixture
 from support.signing import Bench, message_parts
 from support.stamping import TSA, Services, with_private
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from support.postgresql import PostgresqlServer
+
 BODY = InlineBody(b"x" * 1024)
 SIGNATURE = b"s" * 7000
 
 
 def typical(number: int, producer: int) -> MessageRecord:
-    return record(BODY, query_id=f"{producer}-{number}", signature=SIGNATURE)
+    """A record that shares its signature with those that other producers send about now."""
+    batch = f"{number}-{producer // 8}-"
+    return record(
+        BODY,
+        query_id=f"{producer}-{number}",
+        signature=batch.encode() + SIGNATURE,
+        hash_chain_result=f"<result {batch}/>".encode(),
+        hash_chain=f"<chain {producer}/>".encode(),
+    )
 
 
 def stored(writer: WriterProcess) -> dict[str, int]:
@@ -50,7 +63,7 @@ def stored(writer: WriterProcess) -> dict[str, int]:
     reader = LogReader.open(writer.url)
     try:
         rows = reader._database.rows(
-            "SELECT queryid, r.id FROM logrecord r JOIN message_content ON logrecord_id = r.id"
+            "SELECT queryid, r.id FROM logrecord r JOIN signature s ON s.id = r.signature_id"
         )
     finally:
         reader.close()
@@ -65,6 +78,22 @@ async def produce(
         item = typical(number, producer)
         acknowledged[item.query_id] = await client.append(item)
         number += 1
+
+
+def check_whole(writer: WriterProcess, acknowledged: dict[str, int]) -> None:
+    """Every acknowledged record is found by its message id, with all that belongs to it."""
+    reader = LogReader.open(writer.url)
+    for query_id, record_id in acknowledged.items():
+        assert [found.id for found in reader.find(query_id)] == [record_id]
+        loaded = reader.load(record_id)
+        assert loaded is not None
+        producer, number = map(int, query_id.split("-"))
+        expected = typical(number, producer)
+        assert loaded.signature == expected.signature
+        assert loaded.hash_chain_result == expected.hash_chain_result
+        assert loaded.hash_chain == expected.hash_chain
+        assert [body.content for body in loaded.attachments] == [BODY.data]
+    reader.close()
 
 
 def test_64_producers_at_once_and_every_record_is_there(tmp_path: Path) -> None:
@@ -84,6 +113,7 @@ def test_64_producers_at_once_and_every_record_is_there(tmp_path: Path) -> None:
         acknowledged = asyncio.run(scenario(writer))
         assert stored(writer) == acknowledged
         assert len(set(acknowledged.values())) == len(acknowledged) > 64
+        check_whole(writer, acknowledged)
 
 
 def test_a_killed_writer_has_kept_every_record_it_acknowledged(tmp_path: Path) -> None:
@@ -99,8 +129,7 @@ def test_a_killed_writer_has_kept_every_record_it_acknowledged(tmp_path: Path) -
                 for number in range(64)
             ]
             before = len(acknowledged)
-            while len(acknowledged) < before + 300:
-                await asyncio.sleep(0.001)
+            await eventually(lambda: len(acknowledged) >= before + 300)
             writer.kill()
             outcomes = await asyncio.gather(*producers, return_exceptions=True)
             assert all(isinstance(outcome, ConfigurationError) for outcome in outcomes)
@@ -111,8 +140,10 @@ def test_a_killed_writer_has_kept_every_record_it_acknowledged(tmp_path: Path) -
             writer.start()
             there = stored(writer)
             assert acknowledged.items() <= there.items()
+            check_whole(writer, acknowledged)
         assert writer.stop() == 0
     assert acknowledged.items() <= stored(writer).items()
+    check_whole(writer, acknowledged)
 
 
 def test_a_client_finds_the_writer_again_after_a_restart(tmp_path: Path) -> None:
@@ -204,10 +235,11 @@ def test_stops_when_records_stay_unstamped_and_resumes_with_their_stamp(tmp_path
                 record_id, b"other", signature=b"<s/>", token=b"token", at=NOW
             )
             deadline = time.monotonic() + 20
+            while not (await client.status()).refusing:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.02)
             with pytest.raises(ConfigurationError) as stopped:
-                while time.monotonic() < deadline:
-                    await client.append(record(created_at=NOW))
-                    await asyncio.sleep(0.02)
+                await client.append(record(created_at=NOW))
             assert stopped.value.fault_code == "logging_failed.timestamping_failed"
             for item in reader.pending(10_000):
                 await client.apply_single(
@@ -279,8 +311,7 @@ def test_a_writer_killed_during_an_upload_leaves_no_half_of_it(tmp_path: Path) -
                 )
                 for number in range(8)
             ]
-            while not await asyncio.to_thread(pieces, writer):
-                await asyncio.sleep(0)
+            await eventually(lambda: pieces(writer))
             writer.kill()
             await asyncio.gather(*uploads, return_exceptions=True)
 
@@ -368,14 +399,93 @@ def test_records_are_stamped_through_the_writer_while_others_arrive(tmp_path: Pa
             producing = asyncio.ensure_future(
                 produce(client, 0, acknowledged, until=time.monotonic() + 1)
             )
-            stamped = 0
             while not producing.done() or reader.count_pending():
                 report = await job.run_once()
                 assert report.error is None
-                stamped += report.stamped
             await producing
-            assert stamped == 1200 + len(acknowledged)
+            for record_id in stored(writer).values():
+                loaded = reader.load(record_id)
+                assert loaded is not None
+                assert loaded.timestamp is not None
         reader.close()
 
     with running_writer(tmp_path) as writer:
         asyncio.run(scenario(writer))
+
+
+def test_postgresql_that_crashes_is_survived_and_keeps_what_was_acknowledged(
+    tmp_path: Path,
+    postgresql_server: PostgresqlServer,  # noqa: F811 - the fixture
+) -> None:
+    acknowledged: dict[str, int] = {}
+
+    async def scenario(writer: WriterProcess) -> None:
+        async with connected(writer) as client:
+            until = time.monotonic() + 60
+            producers = [
+                asyncio.ensure_future(produce(client, number, acknowledged, until=until))
+                for number in range(16)
+            ]
+            await eventually(lambda: len(acknowledged) >= 200)
+            await asyncio.to_thread(postgresql_server.stop)
+            outcomes = await asyncio.gather(*producers, return_exceptions=True)
+            assert {getattr(outcome, "fault_code", outcome) for outcome in outcomes} == {
+                "logging_failed.database_error"
+            }
+            await asyncio.to_thread(postgresql_server.start)
+            await client.append(record(query_id="after"))
+            await client.append(record(spool(writer.spool, bytes(3_000_000)), query_id="large"))
+
+    database = postgresql_server.create_database()
+    with running_writer(tmp_path, database=database) as writer:
+        asyncio.run(scenario(writer))
+        there = stored(writer)
+        assert acknowledged.items() <= there.items()
+        assert {"after", "large"} <= set(there)
+        assert writer.stop() == 0
+
+
+def test_a_writer_killed_while_stamps_are_applied_leaves_every_stamp_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timestamping, "APPLY_CHUNK", 50)
+    signing = Bench.create()
+    clock = MovingClock(NOW)
+    signature = signing.sign(message_parts(b"message")).signature
+
+    async def scenario(writer: WriterProcess) -> int:
+        reader = LogReader.open(writer.url)
+        async with connected(writer) as client:
+
+            async def configuration():
+                return with_private(signing.globalconf)
+
+            job = TimestampingJob(
+                reader=reader,
+                log=client,
+                fetcher=Services(signing.lab, clock),
+                configuration=configuration,
+                services=lambda: [TSA],
+                clock=clock,
+                rules=StampingRules(records_limit=3000),
+            )
+            await asyncio.gather(*(client.append(record(signature=signature)) for _ in range(3000)))
+            stamping = asyncio.ensure_future(job.run_once())
+            await eventually(lambda: reader.count_pending() < 3000)
+            writer.kill()
+            with pytest.raises(ConfigurationError):
+                await stamping
+            left = reader.count_pending()
+            await asyncio.to_thread(writer.start)
+            await client.set_state(STATE_NAME, WORKING.encode())
+            while reader.count_pending():
+                assert (await job.run_once()).error is None
+        for record_id in stored(writer).values():
+            loaded = reader.load(record_id)  # proves that its chain leads to what was stamped
+            assert loaded is not None
+            assert loaded.timestamp is not None
+        reader.close()
+        return left
+
+    with running_writer(tmp_path) as writer:
+        assert 0 < asyncio.run(scenario(writer)) < 3000

@@ -26,14 +26,19 @@ from postroad.securityserver.messagelog.records import (
     SpooledBody,
     build_record,
 )
+from postroad.securityserver.messagelog.stamping_plan import plan_batch
 from postroad.securityserver.messagelog.stop_rule import STATE_NAME, TimestampingState
 from postroad.securityserver.messagelog.store import LogStore
+from postroad.securityserver.settings import load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from postroad.evidence.log_record import Body
     from postroad.identifiers import ClientId
+    from postroad.securityserver.messagelog.committing import Outcome
+    from postroad.securityserver.messagelog.intake import LogWriter
+    from postroad.securityserver.messagelog.reading import PendingSignature
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 CLIENT = SubsystemId("TEST", "COM", "1234", "app")
@@ -80,6 +85,26 @@ def record(
     )
 
 
+async def submit(writer: LogWriter, item: MessageRecord) -> int:
+    """Hand one record to a writer; its id once it is stored."""
+    done: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+    writer.submit([item], done.set_result)
+    (outcome,) = await done
+    if isinstance(outcome, ConfigurationError):
+        raise outcome
+    return outcome
+
+
+def stamp_batch(
+    log: OpenLog, waiting: Sequence[PendingSignature], token: bytes = b"token", at: datetime = NOW
+) -> int:
+    """Store a time-stamp over waiting signatures, as the stamping job does; return its id."""
+    plan = plan_batch(waiting)
+    timestamp_id = log.store.insert_timestamp(token, plan.data, plan.leaves, at=at)
+    log.store.apply_timestamps(timestamp_id, 0, plan.signature_ids)
+    return timestamp_id
+
+
 @dataclass
 class OpenLog:
     """A store and a reader of one log."""
@@ -99,6 +124,14 @@ def open_log(url: str) -> Iterator[OpenLog]:
     finally:
         reader.close()
         store.close()
+
+
+async def eventually(condition: Callable[[], object], *, within: float = 20) -> None:
+    """Return once ``condition()`` is true."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, "it has not happened"
+        await asyncio.sleep(0.001)
 
 
 def spool(directory: Path, data: bytes, name: str = "body") -> SpooledBody:
@@ -131,7 +164,7 @@ class WriterProcess:
 
     @property
     def url(self) -> str:
-        return f"sqlite:///{self.home}/db/messagelog.sqlite"
+        return load_settings(self.home).messagelog_url
 
     def start(self) -> None:
         """Start the process and wait until its socket accepts connections."""

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from postroad.adapters.log_protocol import StampedArgument
 from postroad.errors import ConfigurationError, PostroadError, UnavailablePeer
 from postroad.globalconf.private_parameters import ManagementService, PrivateParameters
 from postroad.globalconf.view import GlobalConfiguration
@@ -16,11 +15,7 @@ from postroad.identifiers import MemberId
 from postroad.ports import FetchedResponse
 from postroad.securityserver.messagelog.records import Direction, InlineBody, Side
 from postroad.securityserver.messagelog.stop_rule import STATE_NAME, TimestampingState
-from postroad.securityserver.messagelog.store import (
-    PreparedAttachment,
-    PreparedRecord,
-    StampedRecord,
-)
+from postroad.securityserver.messagelog.store import PreparedAttachment, PreparedRecord
 from postroad.securityserver.messagelog.timestamping import StampingRules, TimestampingJob
 from support.central_server import MovingClock
 from support.messagelog import OpenLog, open_log, record
@@ -89,28 +84,30 @@ class DirectLog:
         self.fail_after -= 1
 
     async def insert_timestamp(
-        self, token: bytes, hash_chain_result: bytes | None, *, at: datetime
+        self, token: bytes, hash_chain_result: bytes, leaves: bytes, *, at: datetime
     ) -> int:
         self._count()
-        return self.log.store.insert_timestamp(token, hash_chain_result, at=at)
+        return self.log.store.insert_timestamp(token, hash_chain_result, leaves, at=at)
 
-    async def apply_timestamps(self, timestamp_id: int, stamped: Sequence[StampedArgument]) -> int:
+    async def apply_timestamps(
+        self, timestamp_id: int, first_leaf: int, signature_ids: Sequence[int]
+    ) -> int:
         self._count()
-        self.chunks.append(len(stamped))
-        return self.log.store.apply_timestamps(
-            timestamp_id,
-            [
-                StampedRecord(item.record_id, item.signature_hash, item.hash_chain)
-                for item in stamped
-            ],
-        )
+        self.chunks.append(len(signature_ids))
+        return self.log.store.apply_timestamps(timestamp_id, first_leaf, signature_ids)
 
     async def apply_single(
-        self, record_id: int, signature_hash: bytes, *, signature: bytes, token: bytes, at: datetime
+        self,
+        signature_id: int,
+        signature_hash: bytes,
+        *,
+        signature: bytes,
+        token: bytes,
+        at: datetime,
     ) -> bool:
         self._count()
         return self.log.store.apply_single(
-            record_id, signature_hash, signature=signature, token=token, at=at
+            signature_id, signature_hash, signature=signature, token=token, at=at
         )
 
     async def set_state(self, name: str, value: bytes) -> None:

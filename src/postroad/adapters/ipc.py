@@ -13,7 +13,7 @@ import contextlib
 import os
 import socket
 import struct
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar, cast
 
 import msgspec
 
@@ -25,12 +25,17 @@ from postroad.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
 T = TypeVar("T")
 
 MAX_FRAME: Final = 64 * 1024 * 1024
+STOP_TIMEOUT_S: Final = 5.0
+"""How long a server that stops waits for calls under way."""
+
+Answered: TypeAlias = "Callable[[msgspec.Raw | None, PostroadError | None], None]"
+"""Hears of a call's end: its result, or why there is none."""
 _LENGTH: Final = struct.Struct(">I")
 _encoder = msgspec.msgpack.Encoder()
 
@@ -56,6 +61,12 @@ def _frame(value: object) -> bytes:
     return _LENGTH.pack(len(data)) + data
 
 
+class _Message(NamedTuple):
+    method: str
+    argument: object
+    deadline: float
+
+
 class _FrameProtocol(asyncio.Protocol):
     """Cuts the byte stream into frames and gathers the frames of one loop tick into one write."""
 
@@ -71,21 +82,28 @@ class _FrameProtocol(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        buffer = self._buffer
-        buffer += data
+        if self._buffer:
+            self._buffer += data
+            done = self._cut(self._buffer)
+            del self._buffer[:done]
+        else:
+            # Mostly whole frames arrive, which need no copy.
+            self._buffer += memoryview(data)[self._cut(data) :]
+
+    def _cut(self, data: bytes | bytearray) -> int:
+        """Hand on the whole frames that ``data`` begins with; return how long they are."""
         start = 0
-        while len(buffer) - start >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(buffer, start)
+        while len(data) - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(data, start)
             if length > MAX_FRAME:
                 self.close()
-                return
+                return len(data)
             end = start + _LENGTH.size + length
-            if len(buffer) < end:
+            if len(data) < end:
                 break
-            self._on_frame(bytes(buffer[start + _LENGTH.size : end]))
+            self._on_frame(bytes(data[start + _LENGTH.size : end]))
             start = end
-        if start:
-            del buffer[:start]
+        return start
 
     def send(self, frame: bytes) -> None:
         if not self._out:
@@ -106,17 +124,54 @@ class _FrameProtocol(asyncio.Protocol):
         self._on_lost()
 
 
+class IpcReply:
+    """The way back to the caller of a direct method; answer exactly once."""
+
+    __slots__ = ("_answered", "_id", "_protocol")
+
+    def __init__(
+        self, protocol: _FrameProtocol, call_id: int, answered: Callable[[IpcReply], None]
+    ) -> None:
+        self._protocol = protocol
+        self._id = call_id
+        self._answered = answered
+
+    def result(self, result: object) -> None:
+        """Give the caller a result."""
+        self._protocol.send(_frame([self._id, result, None]))
+        self._answered(self)
+
+    def refusal(self, error: PostroadError) -> None:
+        """Let the caller see an error with the same code and message."""
+        self._protocol.send(_frame([self._id, None, [error.code.value, error.message]]))
+        self._answered(self)
+
+
+Direct: TypeAlias = "Callable[[msgspec.Raw, IpcReply], None]"
+"""A method that answers whenever it can, without a task of its own; it raises nothing."""
+
+
 class IpcServer:
     """Serves one Unix socket; ``handler(method, argument)`` answers each call.
 
     A handler that raises ``PostroadError`` makes the caller see the same code and message.
+    ``direct`` methods are for those called so often that a task for each call would cost too much.
     """
 
-    def __init__(self, path: Path, handler: Callable[[str, bytes], Awaitable[object]]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        handler: Callable[[str, bytes], Awaitable[object]],
+        *,
+        direct: Mapping[str, Direct] | None = None,
+    ) -> None:
         self._path = path
         self._handler = handler
+        self._direct = dict(direct or {})
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._replies: set[IpcReply] = set()
+        self._no_replies: asyncio.Event = asyncio.Event()
         self._connections: set[_FrameProtocol] = set()
 
     async def start(self) -> None:
@@ -146,8 +201,14 @@ class IpcServer:
     def _dispatch(self, protocol: _FrameProtocol, data: bytes) -> None:
         try:
             request = _request_decoder.decode(data)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             protocol.close()
+            return
+        direct = self._direct.get(request.method)
+        if direct is not None:
+            reply = IpcReply(protocol, request.id, self._answered)
+            self._replies.add(reply)
+            direct(request.argument, reply)
             return
         task = asyncio.ensure_future(self._answer(protocol, request))
         self._tasks.add(task)
@@ -165,12 +226,22 @@ class IpcServer:
             )
         protocol.send(reply)
 
+    def _answered(self, reply: IpcReply) -> None:
+        self._replies.discard(reply)
+        if not self._replies:
+            self._no_replies.set()
+
     async def stop(self) -> None:
         """Stop listening, let running calls finish, close."""
         if self._server is not None:
             self._server.close()
         if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=5)
+            await asyncio.wait(set(self._tasks), timeout=STOP_TIMEOUT_S)
+        if self._replies:
+            self._no_replies.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STOP_TIMEOUT_S):
+                    await self._no_replies.wait()
         await asyncio.sleep(0)
         for protocol in list(self._connections):
             protocol.close()
@@ -190,11 +261,21 @@ class _CheckedPeer(_FrameProtocol):
             self.close()
 
 
+class _Call:
+    """A call under way: who hears of its end, and when it has taken too long."""
+
+    __slots__ = ("answered", "timer")
+
+    def __init__(self, answered: Answered, timer: asyncio.TimerHandle) -> None:
+        self.answered = answered
+        self.timer = timer
+
+
 class IpcClient:
     """Calls a process behind a Unix socket; connects on demand and again after a loss.
 
-    Raises ``UnavailablePeer`` when the process can't be reached or the connection is lost while
-    the call is under way (whether it took effect is then unknown to the caller).
+    The error is ``UnavailablePeer`` when the process can't be reached or the connection is lost
+    while the call is under way (whether it took effect is then unknown to the caller).
     """
 
     def __init__(self, path: Path, *, what: str) -> None:
@@ -202,30 +283,60 @@ class IpcClient:
         self._what = what
         self._protocol: _FrameProtocol | None = None
         self._connecting: asyncio.Lock = asyncio.Lock()
-        self._waiting: dict[int, asyncio.Future[msgspec.Raw]] = {}
+        self._calls: dict[int, _Call] = {}
         self._next_id = 0
+        self._posting: set[asyncio.Task[None]] = set()
 
     async def call(
         self, method: str, argument: object, result_type: type[T], *, deadline: float = 30.0
     ) -> T:
-        """Send one call and decode its result as ``result_type``."""
+        """Send one call and decode its result as ``result_type``; raises the error."""
         protocol = self._protocol or await self._connect()
+        future: asyncio.Future[msgspec.Raw] = asyncio.get_running_loop().create_future()
+
+        def answered(result: msgspec.Raw | None, error: PostroadError | None) -> None:
+            if future.done():
+                return
+            if error is not None:
+                future.set_exception(error)
+            elif result is not None:
+                future.set_result(result)
+
+        call_id = self._send(protocol, _Message(method, argument, deadline), answered)
+        try:
+            raw = await future
+        finally:
+            self._forget(call_id)
+        return msgspec.msgpack.decode(raw, type=result_type)
+
+    def post(self, method: str, argument: object, answered: Answered, *, deadline: float) -> None:
+        """Send one call without a task that waits for it; ``answered`` hears of its end once."""
+        message = _Message(method, argument, deadline)
+        if self._protocol is not None:
+            self._send(self._protocol, message, answered)
+            return
+        task = asyncio.ensure_future(self._connect_and_send(message, answered))
+        self._posting.add(task)
+        task.add_done_callback(self._posting.discard)
+
+    async def _connect_and_send(self, message: _Message, answered: Answered) -> None:
+        try:
+            protocol = await self._connect()
+        except UnavailablePeer as error:
+            answered(None, error)
+        else:
+            self._send(protocol, message, answered)
+
+    def _send(self, protocol: _FrameProtocol, message: _Message, answered: Answered) -> int:
         self._next_id += 1
         call_id = self._next_id
-        future: asyncio.Future[msgspec.Raw] = asyncio.get_running_loop().create_future()
-        self._waiting[call_id] = future
-        protocol.send(_frame([call_id, method, argument]))
-        try:
-            async with asyncio.timeout(deadline):
-                raw = await future
-        except TimeoutError:
-            raise UnavailablePeer(
-                f"the {self._what} did not answer within {deadline:g} s",
-                code=FaultCode.INTERNAL_ERROR,
-            ) from None
-        finally:
-            self._waiting.pop(call_id, None)
-        return msgspec.msgpack.decode(raw, type=result_type)
+        frame = _frame([call_id, message.method, message.argument])
+        timer = asyncio.get_running_loop().call_later(
+            message.deadline, self._expire, call_id, message.deadline
+        )
+        self._calls[call_id] = _Call(answered, timer)
+        protocol.send(frame)
+        return call_id
 
     async def _connect(self) -> _FrameProtocol:
         async with self._connecting:
@@ -245,25 +356,34 @@ class IpcClient:
 
     def _received(self, data: bytes) -> None:
         reply = _reply_decoder.decode(data)
-        future = self._waiting.get(reply.id)
-        if future is None or future.done():
+        call = self._forget(reply.id)
+        if call is None:
             return
         if reply.error is not None:
-            future.set_exception(_error_from(*reply.error))
+            call.answered(None, _error_from(*reply.error))
         else:
             # Raw is a view into this frame's own buffer, which lives as long as the Raw does.
-            future.set_result(reply.result)
+            call.answered(reply.result, None)
+
+    def _forget(self, call_id: int) -> _Call | None:
+        call = self._calls.pop(call_id, None)
+        if call is not None:
+            call.timer.cancel()
+        return call
+
+    def _expire(self, call_id: int, deadline: float) -> None:
+        call = self._forget(call_id)
+        if call is not None:
+            message = f"the {self._what} did not answer within {deadline:g} s"
+            call.answered(None, UnavailablePeer(message, code=FaultCode.INTERNAL_ERROR))
 
     def _lost(self) -> None:
         self._protocol = None
-        waiting, self._waiting = self._waiting, {}
-        for future in waiting.values():
-            if not future.done():
-                future.set_exception(
-                    UnavailablePeer(
-                        f"the {self._what} went away during the call", code=FaultCode.INTERNAL_ERROR
-                    )
-                )
+        for call_id in list(self._calls):
+            call = self._forget(call_id)
+            if call is not None:
+                message = f"the {self._what} went away during the call"
+                call.answered(None, UnavailablePeer(message, code=FaultCode.INTERNAL_ERROR))
 
     def close(self) -> None:
         """Close the connection; calls under way fail."""

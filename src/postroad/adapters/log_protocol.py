@@ -1,8 +1,8 @@
 """What do the log writer and its clients say to each other?
 
-Calls over the log writer's socket: a method name and one argument. A record travels as the
-MessagePack of ``MessageRecord`` (see the message log), each encoded by itself, so that one that
-can't be read fails alone.
+Calls over the log writer's socket: a method name and one argument. Records travel many to a frame;
+each is encoded by itself, so that one that can't be read fails alone. The messages of one batch
+signature have the same signature document and hash chain result, which a frame holds once.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Final
 
 import msgspec
 
+from postroad.evidence.log_record import Body, Direction, Side  # noqa: TC001 - so does it these
+
 APPEND: Final = "append"
 INSERT_TIMESTAMP: Final = "insert_timestamp"
 APPLY_TIMESTAMPS: Final = "apply_timestamps"
@@ -20,41 +22,74 @@ SET_STATE: Final = "set_state"
 STATUS: Final = "status"
 
 
-class AppendOutcome(msgspec.Struct, frozen=True, array_like=True):
-    """What became of one record: its id, or the fault code and why it isn't in the log."""
+class SignatureForm(msgspec.Struct, frozen=True, array_like=True):
+    """A signature document, and the hash chain result of a batch."""
 
-    id: int
-    code: str = ""
-    message: str = ""
+    signature: bytes
+    hash_chain_result: bytes | None
+
+
+class RecordForm(msgspec.Struct, frozen=True, array_like=True):
+    """A ``MessageRecord`` on its way; ``signature`` is an index into the frame's signatures."""
+
+    query_id: str
+    request_id: str | None
+    direction: Direction
+    side: Side
+    instance: str
+    member_class: str
+    member_code: str
+    subsystem_code: str | None
+    message: bytes
+    attachments: tuple[Body, ...]
+    signature: int
+    hash_chain: bytes | None
+    created_at: datetime
+
+
+class AppendArgument(msgspec.Struct, frozen=True, array_like=True):
+    """Records to store, each the encoded form of a ``RecordForm``."""
+
+    signatures: list[SignatureForm]
+    records: list[msgspec.Raw]
+
+
+class AppendFailure(msgspec.Struct, frozen=True, array_like=True):
+    """Why one record isn't in the log: a fault code and a text."""
+
+    code: str
+    message: str
+
+
+class AppendResult(msgspec.Struct, frozen=True, array_like=True):
+    """What became of a frame's records: their ids in order, 0 for those that have a failure."""
+
+    ids: list[int]
+    failures: dict[int, AppendFailure] = {}
+    """By the record's position in the frame."""
 
 
 class TimestampArgument(msgspec.Struct, frozen=True, array_like=True):
-    """A time-stamp to store: DER token, and a batch's hash chain result."""
+    """A batch's time-stamp to store: DER token, hash chain result, and the digests it joins."""
 
     token: bytes
-    hash_chain_result: bytes | None
+    hash_chain_result: bytes
+    leaves: bytes
     at: datetime
 
 
-class StampedArgument(msgspec.Struct, frozen=True, array_like=True):
-    """A record that a batch time-stamp covers, what of it was stamped, and its hash chain."""
-
-    record_id: int
-    signature_hash: bytes
-    hash_chain: bytes
-
-
 class ApplyArgument(msgspec.Struct, frozen=True, array_like=True):
-    """Records that the time-stamp of the given record id covers."""
+    """Signatures that a time-stamp covers: their ids, from leaf ``first_leaf`` on, in order."""
 
     timestamp_id: int
-    stamped: tuple[StampedArgument, ...]
+    first_leaf: int
+    signature_ids: list[int]
 
 
 class SingleArgument(msgspec.Struct, frozen=True, array_like=True):
-    """A record's own time-stamp, and its signature with the token inside."""
+    """A signature's own time-stamp, and the signature with the token inside."""
 
-    record_id: int
+    signature_id: int
     signature_hash: bytes
     signature: bytes
     token: bytes

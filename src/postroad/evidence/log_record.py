@@ -94,7 +94,10 @@ class MessageRecord(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def has_spool_files(self) -> bool:
         """Whether some attachment waits in the spool directory."""
-        return any(isinstance(body, SpooledBody) for body in self.attachments)
+        for body in self.attachments:  # noqa: SIM110 - asked for every message; a loop is cheaper
+            if isinstance(body, SpooledBody):
+                return True
+        return False
 
 
 def build_record(  # noqa: PLR0913 - the parts of one signed message

@@ -14,17 +14,18 @@ from postroad.adapters import log_protocol as protocol
 from postroad.adapters.ipc import IpcServer
 from postroad.adapters.log_client import LogClient
 from postroad.errors import ConfigurationError, FaultCode
-from postroad.evidence.log_record import MessageRecord, SpooledBody
-from support.messagelog import NOW, record
+from postroad.evidence.log_record import SpooledBody
+from support.messagelog import NOW, eventually, record
 
 
 @dataclass
 class Writer:
     """The other end of the socket, answering as told."""
 
-    frames: list[list[MessageRecord]] = field(default_factory=list)
+    frames: list[list[protocol.RecordForm]] = field(default_factory=list)
+    signatures: list[list[protocol.SignatureForm]] = field(default_factory=list)
     arguments: list[tuple[str, bytes]] = field(default_factory=list)
-    answer: Callable[[list[MessageRecord]], object] | None = None
+    answer: Callable[[list[protocol.RecordForm]], object] | None = None
     result: object = None
     failure: Exception | None = None
 
@@ -34,11 +35,13 @@ class Writer:
             raise self.failure
         if method != protocol.APPEND:
             return self.result
-        records = msgspec.msgpack.decode(argument, type=list[MessageRecord])
+        frame = msgspec.msgpack.decode(argument, type=protocol.AppendArgument)
+        self.signatures.append(frame.signatures)
+        records = [msgspec.msgpack.decode(data, type=protocol.RecordForm) for data in frame.records]
         self.frames.append(records)
         if self.answer is not None:
             return self.answer(records)
-        return [protocol.AppendOutcome(number) for number, _ in enumerate(records, 1)]
+        return protocol.AppendResult([number for number, _ in enumerate(records, 1)])
 
 
 @contextlib.asynccontextmanager
@@ -62,7 +65,59 @@ def test_records_of_one_turn_travel_in_one_frame(tmp_path: Path) -> None:
             ids = await asyncio.gather(*(client.append(item) for item in records))
             assert ids == [1, 2, 3, 4, 5]
             assert await client.append(records[0]) == 1
-        assert writer.frames == [records, records[:1]]
+        sent = [[form.query_id for form in frame] for frame in writer.frames]
+        assert sent == [[item.query_id for item in records], [records[0].query_id]]
+
+    asyncio.run(scenario())
+
+
+def test_a_batch_sends_its_signature_once(tmp_path: Path) -> None:
+    writer = Writer()
+
+    async def scenario() -> None:
+        async with talking(tmp_path, writer) as client:
+            await asyncio.gather(
+                *(
+                    client.append(
+                        record(signature=signature, hash_chain_result=result, hash_chain=b"<c/>")
+                    )
+                    for signature, result in [
+                        (b"<1/>", b"<a/>"),
+                        (b"<2/>", b"<b/>"),
+                        (b"<1/>", b"<a/>"),
+                        (b"<3/>", b"<a/>"),  # odd, and kept apart
+                        (b"<3/>", b"<a/>"),
+                    ]
+                ),
+                client.append(record(signature=b"<4/>")),
+                client.append(record(signature=b"<4/>")),
+            )
+        (signatures,), (frame,) = writer.signatures, writer.frames
+        assert [signatures[form.signature].signature for form in frame] == [
+            b"<1/>",
+            b"<2/>",
+            b"<1/>",
+            b"<3/>",
+            b"<3/>",
+            b"<4/>",
+            b"<4/>",
+        ]
+        assert len(signatures) == 5
+
+    asyncio.run(scenario())
+
+
+def test_a_frame_holds_a_bounded_number_of_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_client, "FRAME_RECORDS", 2)
+    writer = Writer()
+
+    async def scenario() -> None:
+        async with talking(tmp_path, writer) as client:
+            ids = await asyncio.gather(*(client.append(record()) for _ in range(5)))
+        assert ids == [1, 2, 1, 2, 1]
+        assert sorted(len(frame) for frame in writer.frames) == [1, 2, 2]
 
     asyncio.run(scenario())
 
@@ -75,7 +130,7 @@ def test_a_frame_has_a_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     async def scenario() -> None:
         async with talking(tmp_path, writer) as client:
             await asyncio.gather(*(client.append(record(message=bytes(size))) for size in sizes))
-        assert sorted(len(frame) for frame in writer.frames) == [1, 1, 2]
+        assert sorted(len(frame) for frame in writer.frames) == [1, 3]
 
     asyncio.run(scenario())
 
@@ -97,22 +152,25 @@ def test_a_record_with_a_file_travels_alone(tmp_path: Path) -> None:
 
 def test_each_record_hears_its_own_outcome(tmp_path: Path) -> None:
     writer = Writer(
-        answer=lambda _: [
-            protocol.AppendOutcome(7),
-            protocol.AppendOutcome(0, "timestamping_failed", "since yesterday"),
-            protocol.AppendOutcome(0, "logging_failed", "too long"),
-            protocol.AppendOutcome(0, "of_the_future", "who knows"),
-        ]
+        answer=lambda _: protocol.AppendResult(
+            [7, 0, 0, 0, 0],
+            {
+                1: protocol.AppendFailure("timestamping_failed", "since yesterday"),
+                2: protocol.AppendFailure("logging_failed", "too long"),
+                3: protocol.AppendFailure("of_the_future", "who knows"),
+            },
+        )
     )
 
     async def scenario() -> None:
         async with talking(tmp_path, writer) as client:
             outcomes = await asyncio.gather(
-                *(client.append(record()) for _ in range(4)), return_exceptions=True
+                *(client.append(record()) for _ in range(5)), return_exceptions=True
             )
         assert outcomes[0] == 7
         assert [error.fault_code for error in outcomes[1:]] == [
             "logging_failed.timestamping_failed",
+            "logging_failed",
             "logging_failed",
             "logging_failed",
         ]
@@ -120,6 +178,7 @@ def test_each_record_hears_its_own_outcome(tmp_path: Path) -> None:
             "since yesterday",
             "too long",
             "who knows",
+            "the log writer gave no reason",
         ]
 
     asyncio.run(scenario())
@@ -127,10 +186,15 @@ def test_each_record_hears_its_own_outcome(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [lambda _: [], lambda _: "nonsense", lambda records: [protocol.AppendOutcome(1)] * 3],
+    [
+        lambda _: protocol.AppendResult([]),
+        lambda _: "nonsense",
+        lambda _: None,
+        lambda _: protocol.AppendResult([1] * 3),
+    ],
 )
 def test_an_answer_that_makes_no_sense_is_a_failure(
-    tmp_path: Path, answer: Callable[[list[MessageRecord]], object]
+    tmp_path: Path, answer: Callable[[list[protocol.RecordForm]], object]
 ) -> None:
     async def scenario() -> None:
         async with talking(tmp_path, Writer(answer=answer)) as client:
@@ -187,8 +251,7 @@ def test_a_connection_lost_during_the_call_is_a_failure(tmp_path: Path) -> None:
         await server.start()
         client = LogClient(tmp_path / "logwriter.sock")
         waiting = asyncio.ensure_future(client.append(record()))
-        while not server._tasks:
-            await asyncio.sleep(0.001)
+        await eventually(lambda: server._tasks)
         for connection in list(server._connections):
             connection.close()
         with pytest.raises(ConfigurationError, match="went away") as failed:
@@ -239,12 +302,11 @@ def test_a_caller_that_gives_up_leaves_the_others_alone(tmp_path: Path) -> None:
 
 def test_what_the_stamping_job_says_arrives(tmp_path: Path) -> None:
     writer = Writer(result=5)
-    stamped = protocol.StampedArgument(1, b"hash", b"<chain/>")
 
     async def scenario() -> None:
         async with talking(tmp_path, writer) as client:
-            assert await client.insert_timestamp(b"token", b"<result/>", at=NOW) == 5
-            assert await client.apply_timestamps(9, [stamped]) == 5
+            assert await client.insert_timestamp(b"token", b"<result/>", b"leaves", at=NOW) == 5
+            assert await client.apply_timestamps(9, 100, [1, 2]) == 5
             writer.result = True
             assert await client.apply_single(1, b"h", signature=b"<s/>", token=b"t", at=NOW)
             writer.result = None
@@ -262,8 +324,8 @@ def test_what_the_stamping_job_says_arrives(tmp_path: Path) -> None:
         msgspec.msgpack.decode(writer.arguments[3][1], type=protocol.StateArgument),
     ]
     assert decoded == [
-        protocol.TimestampArgument(b"token", b"<result/>", NOW),
-        protocol.ApplyArgument(9, (stamped,)),
+        protocol.TimestampArgument(b"token", b"<result/>", b"leaves", NOW),
+        protocol.ApplyArgument(9, 100, [1, 2]),
         protocol.SingleArgument(1, b"h", b"<s/>", b"t", NOW),
         protocol.StateArgument("timestamping", b"{}"),
     ]

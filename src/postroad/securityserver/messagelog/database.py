@@ -35,6 +35,11 @@ class LogDatabase(Protocol):
     can't be used, ``logging_failed`` when it refuses the values of a row.
     """
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether another process or machine must answer before a call returns."""
+        ...
+
     def migrate(self) -> None:
         """Bring the schema to the version this code knows, creating it if there is none."""
         ...

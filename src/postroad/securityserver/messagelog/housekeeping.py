@@ -1,4 +1,4 @@
-"""What does the log writer do from time to time: checkpoints, looks at the log, cleaning up?
+"""What does the log writer do from time to time: checkpoints, the index, looks, cleaning up?
 
 SQLite's checkpoints are made from a thread and a connection of their own, little and often, so
 that no message waits for one.
@@ -26,11 +26,19 @@ if TYPE_CHECKING:
 
 CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
 """Committed bytes after which a checkpoint is made at once instead of at the next tick."""
-LONGEST_LOG: Final = 64 * 1024 * 1024
-"""A write-ahead log of this size is emptied between two transactions."""
+LOG_RESERVE: Final = 16 * 1024 * 1024
+"""Room that the write-ahead log has from the start."""
+LONGEST_LOG: Final = 8 * 1024 * 1024
+"""A write-ahead log that extends so far is begun again, long before its room is used up."""
 TICK_S: Final = 0.25
 LOOK_S: Final = 10.0
 """Seconds between two looks for the oldest record without a time-stamp."""
+LIST_AFTER: Final = 4096
+"""So many records that searches have to look through are put into the index at once."""
+LIST_S: Final = 10.0
+"""Seconds after which also fewer are."""
+LIST_STEP: Final = 500
+"""Records put into the index in one transaction; messages wait for one such step at most."""
 ORPHAN_AGE: Final = timedelta(hours=1)
 """Spool files untouched for so long belong to no exchange any more."""
 
@@ -54,6 +62,7 @@ class Housekeeping:
         """Work until ``stop`` is set; nothing is left running when this returns."""
         loop = asyncio.get_running_loop()
         next_clean = 0.0
+        next_listing = loop.time() + LIST_S
         while not stop.is_set():
             now = loop.time()
             if now >= self._next_look:
@@ -62,6 +71,9 @@ class Housekeeping:
             if now >= next_clean:
                 next_clean = now + ORPHAN_AGE.total_seconds()
                 await self._attempt("spool", self.clean_spool())
+            if now >= next_listing or self._writer.unlisted >= LIST_AFTER:
+                next_listing = now + LIST_S
+                await self._attempt("list", self.list_queries())
             await self._attempt("checkpoint", self.checkpoint())
             if self._writer.uncheckpointed < CHECKPOINT_BYTES:
                 with contextlib.suppress(TimeoutError):
@@ -81,6 +93,12 @@ class Housekeeping:
         """Tell the writer what waits for a time-stamp, and whether stamping works."""
         await self._writer.load_state()
         self._writer.saw_oldest_pending(await asyncio.to_thread(self._reader.oldest_pending))
+
+    async def list_queries(self) -> None:
+        """Put the records stored since the last time into the index for searches."""
+        if self._writer.unlisted:
+            while await self._writer.run(lambda store: store.list_queries(LIST_STEP)):
+                pass
 
     async def checkpoint(self) -> None:
         """Move what was committed out of the write-ahead log, beside the commits."""

@@ -12,12 +12,13 @@ import asyncio
 import contextlib
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from postroad.adapters.log_protocol import LogStatus
 from postroad.adapters.logs import logger
 from postroad.errors import ConfigurationError
-from postroad.securityserver.messagelog.committing import GroupCommitter
+from postroad.securityserver.messagelog.committing import GroupCommitter, Outcome
 from postroad.securityserver.messagelog.database import is_unusable
 from postroad.securityserver.messagelog.records import (
     BODY_DIGEST,
@@ -35,7 +36,7 @@ from postroad.securityserver.messagelog.stop_rule import (
 from postroad.securityserver.messagelog.store import Piece, PreparedAttachment, PreparedRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -84,19 +85,38 @@ class LogWriter:
             store, queue_limit=rules.queue_limit, on_commit=self._committed
         )
 
-    def submit(self, record: MessageRecord) -> asyncio.Future[int]:
-        """Begin to store a record; the future gives its id once it is durable.
+    def submit(
+        self,
+        records: Sequence[MessageRecord | ConfigurationError],
+        answer: Callable[[list[Outcome]], None],
+    ) -> None:
+        """Begin to store records; ``answer`` hears once, in their order, what became of all.
 
-        It raises ``ConfigurationError``: ``logging_failed`` or, below it, why nothing is logged.
-        Spool files that the record names are removed in the end, whatever the outcome.
+        The error of a record is ``logging_failed`` or, below it, why nothing is logged; what
+        couldn't even be read comes as its error. Spool files that a record names are removed in
+        the end, whatever the outcome.
         """
-        refusal = self._refusal(record)
-        if refusal is None and not record.has_spool_files:
-            return self._committer.submit(self._prepared(record))
-        task = asyncio.ensure_future(self._store_spooled(record, refusal))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        stop = self._stop_reason()
+        outcomes = _Outcomes(len(records), answer)
+        places: list[int] = []
+        ready: list[PreparedRecord] = []
+        for place, record in enumerate(records):
+            if isinstance(record, ConfigurationError):
+                outcomes.settle([place], [record])
+                continue
+            refusal = self._refusal(record) or stop
+            if record.has_spool_files:
+                task = asyncio.ensure_future(self._store_spooled(record, refusal))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+                task.add_done_callback(partial(outcomes.settle_with, place))
+            elif refusal is not None:
+                outcomes.settle([place], [refusal])
+            else:
+                places.append(place)
+                ready.append(self._prepared(record))
+        if ready:
+            self._committer.submit_many(ready, partial(outcomes.settle, places))
 
     async def run(self, work: Callable[[LogStore], T]) -> T:
         """Do other work of the store, such as applying time-stamps, between two commits."""
@@ -105,6 +125,11 @@ class LogWriter:
         except ConfigurationError as error:
             self._committed(0, 0, error)
             raise
+
+    @property
+    def unlisted(self) -> int:
+        """How many records the index for searches doesn't have yet."""
+        return self._store.unlisted
 
     async def set_state(self, name: str, value: bytes) -> None:
         """Keep a named value; what the stamping job reports takes effect at once."""
@@ -155,7 +180,7 @@ class LogWriter:
                         f"the body has {_size(body)} bytes; at most {self._rules.max_body_bytes} "
                         "can be logged"
                     )
-        return self._stop_reason()
+        return None
 
     def _stop_reason(self) -> ConfigurationError | None:
         decision = decide_logging(
@@ -175,8 +200,17 @@ class LogWriter:
         return decision
 
     def _prepared(self, record: MessageRecord) -> PreparedRecord:
-        bodies = tuple(self._prepared_body(body) for body in record.attachments)
-        return PreparedRecord(record, bodies)
+        bodies = record.attachments
+        if not bodies:
+            return PreparedRecord(record)
+        first = bodies[0]
+        if (
+            len(bodies) == 1
+            and isinstance(first, InlineBody)
+            and len(first.data) <= self._rules.max_body_bytes
+        ):
+            return PreparedRecord(record, body=first.data)
+        return PreparedRecord(record, tuple(self._prepared_body(body) for body in bodies))
 
     def _prepared_body(self, body: Body) -> PreparedAttachment:
         if not isinstance(body, InlineBody):
@@ -270,6 +304,35 @@ class LogWriter:
                 self._log.error(event, reason=reason)
             else:
                 self._log.info(event)
+
+
+class _Outcomes:
+    """What became of records that were handed over together, told when it is known of all."""
+
+    def __init__(self, count: int, answer: Callable[[list[Outcome]], None]) -> None:
+        self._outcomes: list[Outcome] = [0] * count
+        self._missing = count
+        self._answer = answer
+        if not count:
+            answer([])
+
+    def settle(self, places: Sequence[int], outcomes: Sequence[Outcome]) -> None:
+        for place, outcome in zip(places, outcomes, strict=True):
+            self._outcomes[place] = outcome
+        self._missing -= len(places)
+        if not self._missing:
+            self._answer(self._outcomes)
+
+    def settle_with(self, place: int, task: asyncio.Task[int]) -> None:
+        error = None if task.cancelled() else task.exception()
+        outcome: Outcome
+        if isinstance(error, ConfigurationError):
+            outcome = error
+        elif error is None and not task.cancelled():
+            outcome = task.result()
+        else:
+            outcome = logging_failed(f"the message log failed unexpectedly: {type(error).__name__}")
+        self.settle([place], [outcome])
 
 
 def _size(body: Body) -> int:

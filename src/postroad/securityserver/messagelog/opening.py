@@ -11,15 +11,16 @@ if TYPE_CHECKING:
     from postroad.securityserver.messagelog.database import LogDatabase
 
 
-def open_database(url: str, *, read_only: bool = False) -> LogDatabase:
+def open_database(url: str, *, read_only: bool = False, log_reserve: int = 0) -> LogDatabase:
     """Prepare the database at ``sqlite:///path`` or ``postgresql://…``; nothing connects yet.
 
+    ``log_reserve`` bytes are made ready for the write-ahead log, where that is ours to look after.
     Raises ``ConfigurationError`` for any other address.
     """
     scheme, separator, _rest = url.partition("://")
     product = scheme.partition("+")[0]
     if separator and product == "sqlite":
-        return SqliteDatabase(path_of_url(url), read_only=read_only)
+        return SqliteDatabase(path_of_url(url), read_only=read_only, log_reserve=log_reserve)
     if separator and product in ("postgresql", "postgres"):
         # Most servers keep their log in a file; psycopg would cost each of their processes 10 MiB.
         from postroad.securityserver.messagelog.postgresql import (  # noqa: PLC0415

@@ -9,6 +9,7 @@ A lost connection is opened again by the next call.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Final, cast
 
 import psycopg
@@ -48,6 +49,11 @@ class PostgresqlDatabase:
         self._connection: psycopg.Connection[Row] | None = None
         self._pipeline: psycopg.Pipeline | None = None
         self._ids: list[int] = []
+
+    @property
+    def is_remote(self) -> bool:
+        """Always true: every call waits for the server."""
+        return True
 
     def migrate(self) -> None:
         """Create or upgrade the schema."""
@@ -98,13 +104,8 @@ class PostgresqlDatabase:
         """Insert rows, if any, as one batch; mistakes show at the end of the transaction."""
         if not rows:
             return
-        command = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
-            sql.Identifier(table),
-            sql.SQL(", ").join(map(sql.Identifier, columns)),
-            sql.SQL(", ").join([sql.Placeholder()] * len(columns)),
-        )
         with self._translated(), self._open().cursor() as cursor:
-            cursor.executemany(command, rows)
+            cursor.executemany(_insertion(table, tuple(columns)), rows)
 
     def reserve_ids(self, count: int) -> list[int]:
         """Advance the sequence, ahead of need; numbers of a failed transaction are never used."""
@@ -173,6 +174,16 @@ class PostgresqlDatabase:
         except ConfigurationError:
             self.close()
             raise
+
+
+@cache
+def _insertion(table: str, columns: tuple[str, ...]) -> bytes:
+    command = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
+        sql.Identifier(table),
+        sql.SQL(", ").join(map(sql.Identifier, columns)),
+        sql.SQL(", ").join([sql.Placeholder()] * len(columns)),
+    )
+    return command.as_bytes()
 
 
 def _marked(statement: str) -> str:

@@ -11,9 +11,19 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from postroad.errors import ConfigurationError, FaultCode
+from postroad.evidence.digests import SIGNATURES_PART, TIMESTAMP_CHAIN_PART
+from postroad.evidence.hashchain import HashTree
 from postroad.identifiers import ClientId, client_id
 from postroad.securityserver.messagelog.opening import open_database
-from postroad.securityserver.messagelog.records import Direction, moment
+from postroad.securityserver.messagelog.records import (
+    BODY_DIGEST,
+    LISTED_STATE,
+    SIGNATURE_DIGEST,
+    Direction,
+    listed_up_to,
+    moment,
+    query_hash,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +37,8 @@ MAX_FOUND: Final = 1000
 T = TypeVar("T")
 
 
-class PendingRecord(msgspec.Struct, frozen=True, array_like=True):
-    """A record that waits for its time-stamp."""
+class PendingSignature(msgspec.Struct, frozen=True, array_like=True):
+    """A signature that waits for its time-stamp; it has the number of its first record."""
 
     id: int
     signature_hash: bytes
@@ -106,9 +116,11 @@ class _RecordRow(msgspec.Struct, array_like=True):
     signature: bytes
     hash_chain_result: bytes | None
     hash_chain: bytes | None
+    body: bytes | None
+    timestamp_id: int | None
     token: bytes | None
     token_chain_result: bytes | None
-    token_chain: bytes | None
+    leaf: int | None
 
 
 class _AttachmentRow(msgspec.Struct, array_like=True):
@@ -121,12 +133,17 @@ class _AttachmentRow(msgspec.Struct, array_like=True):
 
 _FIND: Final = """
     SELECT r.id, r.queryid, r.response, r.time,
-           CASE WHEN r.timestamprecord IS NULL THEN 0 ELSE 1 END,
-           CAST(COALESCE((SELECT SUM(a.size) FROM message_attachment a
-                          WHERE a.logrecord_id = r.id
-                             AND (a.content IS NOT NULL OR a.pieces IS NOT NULL)), 0) AS BIGINT)
+           CASE WHEN EXISTS (SELECT 1 FROM stamped_signature s
+                              WHERE s.signature_id = r.signature_id) THEN 1 ELSE 0 END,
+           CAST(COALESCE(LENGTH(r.body), 0) + COALESCE(
+               (SELECT SUM(a.size) FROM message_attachment a
+                 WHERE a.logrecord_id = r.id
+                   AND (a.content IS NOT NULL OR a.pieces IS NOT NULL)), 0) AS BIGINT)
       FROM logrecord r
-     WHERE r.discriminator = 'm' AND r.queryid = ?
+     WHERE r.id IN (SELECT logrecord_id FROM query_index WHERE queryhash = ?
+                    UNION ALL
+                    SELECT id FROM logrecord WHERE id > ? AND queryid = ?)
+       AND r.queryid = ?
        AND (? = 0 OR r.instance = ? AND r.memberclass = ? AND r.membercode = ?
                      AND COALESCE(r.subsystemcode, '') = ?)
      ORDER BY r.id LIMIT ?
@@ -134,25 +151,25 @@ _FIND: Final = """
 _LOAD: Final = """
     SELECT r.id, r.queryid, r.xrequestid, r.response,
            r.instance, r.memberclass, r.membercode, r.subsystemcode, r.time,
-           c.message, c.signature, c.hashchainresult, c.hashchain,
-           t.timestamp, t.hashchainresult, tc.timestamphashchain
+           r.message, s.signature, s.hashchainresult, r.hashchain, r.body,
+           t.id, t.timestamp, t.hashchainresult, m.leaf
       FROM logrecord r
-      JOIN message_content c ON c.logrecord_id = r.id
-      LEFT JOIN timestamp_token t ON t.logrecord_id = r.timestamprecord
-      LEFT JOIN timestamp_chain tc ON tc.logrecord_id = r.id
+      JOIN signature s ON s.id = r.signature_id
+      LEFT JOIN stamped_signature m ON m.signature_id = r.signature_id
+      LEFT JOIN timestamp_record t ON t.id = m.timestamprecord
      WHERE r.id = ?
 """
 _PENDING: Final = """
-    SELECT id, signaturehash FROM logrecord
-     WHERE signaturehash IS NOT NULL ORDER BY time, id LIMIT ?
+    SELECT signature_id, signaturehash FROM waiting_signature ORDER BY signature_id LIMIT ?
 """
-_PENDING_ONE: Final = """
-    SELECT id, signaturehash FROM logrecord WHERE id = ? AND signaturehash IS NOT NULL
+_PENDING_OF: Final = """
+    SELECT w.signature_id, w.signaturehash
+      FROM logrecord r JOIN waiting_signature w ON w.signature_id = r.signature_id
+     WHERE r.id = ?
 """
-_OLDEST_PENDING: Final = """
-    SELECT time FROM logrecord WHERE signaturehash IS NOT NULL ORDER BY time, id LIMIT 1
-"""
-_COUNT_PENDING: Final = "SELECT COUNT(*) FROM logrecord WHERE signaturehash IS NOT NULL"
+_OLDEST_PENDING: Final = "SELECT time FROM waiting_signature ORDER BY signature_id LIMIT 1"
+_COUNT_PENDING: Final = "SELECT COUNT(*) FROM waiting_signature"
+_LEAVES: Final = "SELECT leaves FROM timestamp_record WHERE id = ?"
 _ATTACHMENTS: Final = """
     SELECT attachment_no, size, digest, pieces, content FROM message_attachment
      WHERE logrecord_id = ? ORDER BY attachment_no
@@ -172,36 +189,39 @@ class LogReader:
 
     def __init__(self, database: LogDatabase) -> None:
         self._database = database
+        self._last_tree: tuple[bytes, HashTree] | None = None
+        """The tree used last, by its result: a batch's records are mostly read one by one."""
 
     @classmethod
     def open(cls, url: str) -> LogReader:
         """Build a reader of the log at ``url``; nothing connects yet."""
         return cls(open_database(url, read_only=True))
 
-    def pending(self, limit: int) -> list[PendingRecord]:
-        """Return up to ``limit`` records without a time-stamp, oldest first."""
-        return _typed(self._database.rows(_PENDING, (limit,)), PendingRecord)
+    def pending(self, limit: int) -> list[PendingSignature]:
+        """Return up to ``limit`` signatures without a time-stamp, in the order they came."""
+        return _typed(self._database.rows(_PENDING, (limit,)), PendingSignature)
 
-    def pending_among(self, record_ids: Sequence[int]) -> list[PendingRecord]:
-        """Return those of the given records that have no time-stamp."""
-        found: list[PendingRecord] = []
+    def pending_among(self, record_ids: Sequence[int]) -> list[PendingSignature]:
+        """Return the signatures of the given records that have no time-stamp, each once."""
+        found: dict[PendingSignature, None] = {}
         for record_id in record_ids:
-            found += _typed(self._database.rows(_PENDING_ONE, (record_id,)), PendingRecord)
-        return found
+            rows = self._database.rows(_PENDING_OF, (record_id,))
+            found.update(dict.fromkeys(_typed(rows, PendingSignature)))
+        return list(found)
 
     def oldest_pending(self) -> datetime | None:
-        """Return the moment of the oldest record without a time-stamp."""
+        """Return the moment of the first signature without a time-stamp."""
         found = _typed(self._database.rows(_OLDEST_PENDING), tuple[int])
         return moment(found[0][0]) if found else None
 
     def count_pending(self) -> int:
-        """Return how many records have no time-stamp yet."""
+        """Return how many signatures have no time-stamp yet."""
         return _typed(self._database.rows(_COUNT_PENDING), tuple[int])[0][0]
 
-    def signature(self, record_id: int) -> bytes | None:
-        """Return the signature of a record."""
-        statement = "SELECT signature FROM message_content WHERE logrecord_id = ?"
-        found = _typed(self._database.rows(statement, (record_id,)), tuple[bytes])
+    def signature(self, signature_id: int) -> bytes | None:
+        """Return a signature document."""
+        statement = "SELECT signature FROM signature WHERE id = ?"
+        found = _typed(self._database.rows(statement, (signature_id,)), tuple[bytes])
         return found[0][0] if found else None
 
     def state(self, name: str) -> bytes | None:
@@ -220,7 +240,11 @@ class LogReader:
         owner: tuple[Value, ...] = (0, "", "", "", "")
         if party is not None:
             owner = (1, *party.member.parts, party.subsystem_code or "")
-        rows = self._database.rows(_FIND, (query_id, *owner, MAX_FOUND))
+        # What was stored lately isn't in the index yet; it is looked through.
+        listed = listed_up_to(self.state(LISTED_STATE))
+        rows = self._database.rows(
+            _FIND, (query_hash(query_id), listed, query_id, query_id, *owner, MAX_FOUND)
+        )
         found = [
             FoundRecord(
                 id=row.id,
@@ -240,13 +264,9 @@ class LogReader:
             rows = _typed(self._database.rows(_LOAD, (record_id,)), _RecordRow)
             if not rows:
                 return None
-            attachments = self._attachments(record_id)
-        row = rows[0]
-        timestamp = (
-            None
-            if row.token is None
-            else StoredTimestamp(row.token, row.token_chain_result, row.token_chain)
-        )
+            row = rows[0]
+            attachments = self._attachments(record_id, row.body)
+            timestamp = self._timestamp(row)
         return StoredRecord(
             id=row.id,
             query_id=row.query_id,
@@ -266,7 +286,39 @@ class LogReader:
         """Close the connection; the next call opens a new one."""
         self._database.close()
 
-    def _attachments(self, record_id: int) -> tuple[StoredAttachment, ...]:
+    def _timestamp(self, row: _RecordRow) -> StoredTimestamp | None:
+        if row.token is None or row.timestamp_id is None:
+            return None
+        chain = None
+        if row.leaf is not None and row.token_chain_result is not None:
+            tree = self._tree(row.timestamp_id, row.token_chain_result)
+            if not 0 <= row.leaf < len(tree):
+                raise _damaged(f"time-stamp record {row.timestamp_id} has no digest {row.leaf}")
+            if tree.leaf(row.leaf) != SIGNATURE_DIGEST.digest(row.signature):
+                raise _damaged(f"the signature of record {row.id} isn't the one that was stamped")
+            chain = tree.chain(row.leaf, SIGNATURES_PART)
+        return StoredTimestamp(row.token, row.token_chain_result, chain)
+
+    def _tree(self, timestamp_id: int, result: bytes) -> HashTree:
+        """Make the tree that a time-stamp covers again, and check that it is the one."""
+        if self._last_tree is not None and self._last_tree[0] == result:
+            return self._last_tree[1]
+        rows = _typed(self._database.rows(_LEAVES, (timestamp_id,)), tuple[bytes | None])
+        leaves = (rows[0][0] if rows else None) or b""
+        size = SIGNATURE_DIGEST.size
+        try:
+            values = [leaves[at : at + size] for at in range(0, len(leaves), size)]
+            tree = HashTree(values, SIGNATURE_DIGEST)
+        except ValueError as error:
+            raise _damaged(f"time-stamp record {timestamp_id}: {error}") from error
+        if tree.result(TIMESTAMP_CHAIN_PART) != result:
+            raise _damaged(f"the digests of time-stamp record {timestamp_id} aren't those stamped")
+        self._last_tree = (result, tree)
+        return tree
+
+    def _attachments(self, record_id: int, body: bytes | None) -> tuple[StoredAttachment, ...]:
+        if body is not None:
+            return (StoredAttachment(1, len(body), BODY_DIGEST.digest(body), body),)
         rows = _typed(self._database.rows(_ATTACHMENTS, (record_id,)), _AttachmentRow)
         return tuple(
             StoredAttachment(
@@ -284,12 +336,15 @@ class LogReader:
             pieces = _typed(self._database.rows(_PIECES, (record_id, row.number)), tuple[bytes])
             content = b"".join(piece for (piece,) in pieces)
         if content is not None and len(content) != row.size:
-            raise ConfigurationError(
+            raise _damaged(
                 f"attachment {row.number} of log record {record_id} has {len(content)} bytes "
-                f"instead of {row.size}: the message log is damaged",
-                code=FaultCode.DATABASE_ERROR,
+                f"instead of {row.size}"
             )
         return content
+
+
+def _damaged(what: str) -> ConfigurationError:
+    return ConfigurationError(f"{what}: the message log is damaged", code=FaultCode.DATABASE_ERROR)
 
 
 def _direction(response: int) -> Direction:
@@ -299,7 +354,7 @@ def _direction(response: int) -> Direction:
 def _typed(rows: Sequence[Row], row_type: type[T]) -> list[T]:
     """Check that rows have the columns we think they have; a foreign database may not."""
     try:
-        return [msgspec.convert(row, row_type) for row in rows]
+        return [msgspec.convert(row, row_type, builtin_types=(bytes,)) for row in rows]
     except msgspec.ValidationError as error:
         raise ConfigurationError(
             f"the message log holds an unexpected value: {error}", code=FaultCode.DATABASE_ERROR

@@ -5,6 +5,7 @@ The record itself is a value of ``postroad.evidence.log_record``; its names can 
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -23,7 +24,9 @@ from postroad.evidence.log_record import (
 
 __all__ = [
     "BODY_DIGEST",
+    "LISTED_STATE",
     "MAX_QUERY_ID",
+    "SIGNATURE_DIGEST",
     "Body",
     "Direction",
     "InlineBody",
@@ -34,8 +37,10 @@ __all__ = [
     "build_record",
     "check_record",
     "epoch_milliseconds",
+    "listed_up_to",
     "logging_failed",
     "moment",
+    "query_hash",
     "record_bytes",
 ]
 
@@ -50,8 +55,13 @@ MAX_INLINE_BYTES: Final = 1024 * 1024
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
+LISTED_STATE: Final = "listed"
+"""Where the log's database keeps the number of the last record that ``query_index`` has."""
+
 BODY_DIGEST: Final = DigestAlgorithm.SHA512
 """The algorithm of attachment digests: the one that signatures and hash chains use."""
+SIGNATURE_DIGEST: Final = DigestAlgorithm.SHA512
+"""The algorithm of ``signaturehash``, and so of the leaves of time-stamp hash chains."""
 
 
 def check_record(record: MessageRecord) -> None:
@@ -61,12 +71,10 @@ def check_record(record: MessageRecord) -> None:
     holds a character that a database can't keep.
     """
     _check_text("query id", record.query_id, MAX_QUERY_ID)
-    for name, value in (
-        ("request id", record.request_id),
-        ("subsystem code", record.subsystem_code),
-    ):
-        if value is not None:
-            _check_text(name, value, MAX_IDENTIFIER)
+    if record.request_id is not None:
+        _check_text("request id", record.request_id, MAX_IDENTIFIER)
+    if record.subsystem_code is not None:
+        _check_text("subsystem code", record.subsystem_code, MAX_IDENTIFIER)
     _check_text("instance", record.instance, MAX_IDENTIFIER)
     _check_text("member class", record.member_class, MAX_IDENTIFIER)
     _check_text("member code", record.member_code, MAX_IDENTIFIER)
@@ -89,13 +97,16 @@ def check_record(record: MessageRecord) -> None:
 
 def record_bytes(record: MessageRecord) -> int:
     """Bytes that a record takes in memory, spooled attachments not counted."""
-    return (
+    size = (
         len(record.message)
         + len(record.signature)
         + len(record.hash_chain_result or b"")
         + len(record.hash_chain or b"")
-        + sum(len(body.data) for body in record.attachments if isinstance(body, InlineBody))
     )
+    for body in record.attachments:
+        if isinstance(body, InlineBody):
+            size += len(body.data)
+    return size
 
 
 def logging_failed(
@@ -113,6 +124,21 @@ def epoch_milliseconds(at: datetime) -> int:
     1000
     """
     return (at - _EPOCH) // timedelta(milliseconds=1)
+
+
+def query_hash(query_id: str) -> int:
+    """Return the number by which records of a message id are found; others may share it.
+
+    >>> query_hash("5b1c-17")
+    -3742272047194418478
+    """
+    digest = hashlib.blake2b(query_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+def listed_up_to(state: bytes | None) -> int:
+    """Return the last record that ``query_index`` has, by ``LISTED_STATE``; 0 if unknown."""
+    return int(state) if state is not None and state.isdigit() else 0
 
 
 def moment(milliseconds: int) -> datetime:

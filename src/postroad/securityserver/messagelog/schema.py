@@ -1,15 +1,27 @@
 """Which tables does the message log have, and how does an older database become a newer one?
 
 Names follow the protocol's message log (reference: ``logrecord``, ``message_attachment``,
-``last_archive_digest``; DM-ML), with one change of shape: what is written once and is large
-(message, signature, hash chains, time-stamps) has tables of its own, and ``logrecord`` keeps the
-small columns that change. SQLite rewrites a whole row when one column changes, so stamping ten
-thousand records would otherwise write their ten thousand messages again.
+``last_archive_digest``; DM-ML), with some changes of shape:
 
-A small attachment is stored beside its digest. A large one is stored in pieces, which are written
-between the commits of other records instead of holding them up; ``pieces`` says how many there
-are, and ``unfinished_record`` names what a crash may have left half written. An attachment with
-neither is proven by its digest alone.
+- ``logrecord`` holds messages only, and a row of it never changes once it is written. SQLite
+  rewrites a whole row when one column changes, so stamping ten thousand records would otherwise
+  write their ten thousand messages again. The only attachment of a message is in ``body``.
+- Messages that were signed together have the same signature document, so it is kept once, in
+  ``signature``, under the number of the first record that has it (in ``logrecord``, too). A
+  record has the signature of an earlier one only if that isn't ``SHARING_DISTANCE`` records away
+  (see ``store``), so whoever removes old records knows where to look for others that need it.
+- Messages are found by ``query_index``, whose keys come in no order at all, so each would cost
+  writing a page of its own. They are listed there later, many at a time and sorted; ``log_state``
+  says up to which record that has been done, and searches look through the few others. Who removes
+  a record removes its entry, too.
+- Signatures are what is stamped: ``waiting_signature`` lists those that wait, and
+  ``stamped_signature`` names the time-stamp of each and its place among the digests (``leaves``)
+  that the time-stamp's hash chain joins. The chain of one is made from them when it's wanted.
+
+An attachment that isn't in ``body`` has a row in ``message_attachment``. A large one is stored in
+pieces, which are written between the commits of other records instead of holding them up;
+``pieces`` says how many there are, and ``unfinished_record`` names what a crash may have left half
+written. An attachment with neither content nor pieces is proven by its digest alone.
 """
 
 from __future__ import annotations
@@ -25,57 +37,60 @@ Product = Literal["sqlite", "postgresql"]
 
 _FIRST: Final = (
     """
+    CREATE TABLE signature (
+        id BIGINT PRIMARY KEY,
+        hashchainresult BYTES,
+        signature BYTES NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE waiting_signature (
+        signature_id BIGINT PRIMARY KEY REFERENCES signature (id) ON DELETE CASCADE,
+        time BIGINT NOT NULL,
+        signaturehash BYTES NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE timestamp_record (
+        id BIGINT PRIMARY KEY,
+        time BIGINT NOT NULL,
+        timestamp BYTES NOT NULL,
+        hashchainresult BYTES,
+        leaves BYTES
+    )
+    """,
+    """
+    CREATE TABLE stamped_signature (
+        signature_id BIGINT PRIMARY KEY REFERENCES signature (id) ON DELETE CASCADE,
+        timestamprecord BIGINT NOT NULL REFERENCES timestamp_record (id),
+        leaf INTEGER
+    )
+    """,
+    "CREATE INDEX stamped_signature_timestamp ON stamped_signature (timestamprecord)",
+    """
     CREATE TABLE logrecord (
         id BIGINT PRIMARY KEY,
-        discriminator VARCHAR(1) NOT NULL CHECK (discriminator IN ('m', 't')),
         time BIGINT NOT NULL,
-        archived INTEGER NOT NULL DEFAULT 0,
-        queryid VARCHAR(255),
+        signature_id BIGINT NOT NULL,
+        response INTEGER NOT NULL,
+        side VARCHAR(6) NOT NULL,
+        queryid VARCHAR(255) NOT NULL,
         xrequestid VARCHAR(255),
-        response INTEGER,
-        side VARCHAR(6),
-        instance VARCHAR(255),
-        memberclass VARCHAR(255),
-        membercode VARCHAR(255),
+        instance VARCHAR(255) NOT NULL,
+        memberclass VARCHAR(255) NOT NULL,
+        membercode VARCHAR(255) NOT NULL,
         subsystemcode VARCHAR(255),
-        signaturehash BYTES,
-        timestamprecord BIGINT REFERENCES logrecord (id)
-    )
-    """,
-    "CREATE INDEX logrecord_query ON logrecord (queryid) WHERE discriminator = 'm'",
-    "CREATE INDEX logrecord_not_stamped ON logrecord (time, id) WHERE signaturehash IS NOT NULL",
-    """
-    CREATE INDEX logrecord_not_archived
-        ON logrecord (memberclass, membercode, subsystemcode, id)
-        WHERE discriminator = 'm' AND archived = 0
-    """,
-    """
-    CREATE INDEX logrecord_timestamp ON logrecord (timestamprecord)
-        WHERE timestamprecord IS NOT NULL
-    """,
-    """
-    CREATE TABLE message_content (
-        logrecord_id BIGINT PRIMARY KEY REFERENCES logrecord (id) ON DELETE CASCADE,
-        message BYTES,
-        signature BYTES NOT NULL,
-        hashchainresult BYTES,
+        message BYTES NOT NULL,
         hashchain BYTES,
-        keyid VARCHAR(255),
-        ciphermessage BYTES
+        body BYTES
     )
     """,
     """
-    CREATE TABLE timestamp_token (
-        logrecord_id BIGINT PRIMARY KEY REFERENCES logrecord (id) ON DELETE CASCADE,
-        timestamp BYTES NOT NULL,
-        hashchainresult BYTES
-    )
-    """,
-    """
-    CREATE TABLE timestamp_chain (
-        logrecord_id BIGINT PRIMARY KEY REFERENCES logrecord (id) ON DELETE CASCADE,
-        timestamphashchain BYTES NOT NULL
-    )
+    CREATE TABLE query_index (
+        queryhash BIGINT NOT NULL,
+        logrecord_id BIGINT NOT NULL,
+        PRIMARY KEY (queryhash, logrecord_id)
+    ) WITHOUT ROWID
     """,
     """
     CREATE TABLE message_attachment (
@@ -114,9 +129,18 @@ _FIRST_SQLITE: Final = (
 )
 _FIRST_POSTGRESQL: Final = (
     "CREATE SEQUENCE logrecord_sequence AS BIGINT",
-    # Message bodies and signatures are compressed badly or not at all by their senders: let the
-    # server spend its time on the disk instead of on trying.
+    # Compressing evidence would take longer than everything else that is done to a message. What
+    # fits stays in its row; the rest is cut up as it is.
+    "ALTER TABLE logrecord SET (toast_tuple_target = 8160)",
+    "ALTER TABLE signature SET (toast_tuple_target = 8160)",
+    "ALTER TABLE logrecord ALTER COLUMN message SET STORAGE EXTERNAL",
+    "ALTER TABLE logrecord ALTER COLUMN hashchain SET STORAGE EXTERNAL",
+    "ALTER TABLE logrecord ALTER COLUMN body SET STORAGE EXTERNAL",
+    "ALTER TABLE signature ALTER COLUMN signature SET STORAGE EXTERNAL",
+    "ALTER TABLE message_attachment ALTER COLUMN content SET STORAGE EXTERNAL",
     "ALTER TABLE attachment_piece ALTER COLUMN content SET STORAGE EXTERNAL",
+    # A few of very many leaves are read at a time.
+    "ALTER TABLE timestamp_record ALTER COLUMN leaves SET STORAGE EXTERNAL",
 )
 
 _MIGRATIONS: Final[tuple[dict[Product, tuple[str, ...]], ...]] = (

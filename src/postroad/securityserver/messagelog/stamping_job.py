@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from postroad.errors import ConfigurationError
 from postroad.securityserver.jobs import Outcome
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from postroad.ports import HttpFetcher
     from postroad.securityserver.settings import Settings
 
-BUSY_RETRY_S = 5.0
+BUSY_RETRY_S: Final = 2.0
 """Seconds until the next attempt when the log itself can't be read or written."""
 
 

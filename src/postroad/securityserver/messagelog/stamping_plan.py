@@ -1,10 +1,11 @@
-"""Which waiting records share the next time-stamp, over which octets, and when is the next one due?
+"""Which waiting signatures share the next time-stamp, over which octets, and when is it due?
 
-Two or more records share one: a hash chain joins the digests of their signatures, and its result is
-stamped. A lone record is stamped by itself: the stamp is over its signature value and goes into the
-signature. After a failure records are tried one at a time, so that a single unusual one can't keep
-all others waiting. Sources: PR-SIGDOC and BATCH-TS; reference: ``TimestamperWorker``,
-``TaskQueue``, ``TimestamperJob``.
+A signature waits once, however many messages it covers. Two or more share a time-stamp: a hash
+chain joins their digests, and its result is stamped. The chain of each isn't kept: it can be made
+again from the digests in their order. A lone signature is stamped by itself: the stamp is over its
+value and goes into it. After a failure signatures are tried one at a time, so that a single unusual
+one can't keep all others waiting. Sources: PR-SIGDOC and BATCH-TS; reference:
+``TimestamperWorker``, ``TaskQueue``, ``TimestamperJob``.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from postroad.evidence.digests import SIGNATURES_PART, TIMESTAMP_CHAIN_PART, PartDigest
-from postroad.evidence.hashchain import build_hash_chains
+from postroad.evidence.digests import TIMESTAMP_CHAIN_PART
+from postroad.evidence.hashchain import HashTree
 from postroad.evidence.xades import add_signature_timestamp
 from postroad.evidence.xades_parsing import parse_signature
-from postroad.securityserver.messagelog.store import SIGNATURE_DIGEST
+from postroad.securityserver.messagelog.records import SIGNATURE_DIGEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from postroad.securityserver.messagelog.reading import PendingRecord
+    from postroad.securityserver.messagelog.reading import PendingSignature
 
 SHORTEST_INTERVAL: Final = timedelta(seconds=60)
 LONGEST_INTERVAL: Final = timedelta(hours=24)
@@ -30,9 +31,9 @@ LONGEST_INTERVAL: Final = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True)
 class SingleStamp:
-    """A stamp for one record, over the value of its signature."""
+    """A stamp for one signature, over its value."""
 
-    record: PendingRecord
+    pending: PendingSignature
     signature: bytes = field(repr=False)
     """The signature document that the token goes into."""
     data: bytes = field(repr=False)
@@ -41,44 +42,46 @@ class SingleStamp:
 
 @dataclass(frozen=True, slots=True)
 class BatchStamp:
-    """A stamp that several records share, over their hash chain result."""
+    """A stamp that several signatures share, over their hash chain result."""
 
-    records: tuple[PendingRecord, ...]
+    signature_ids: tuple[int, ...]
     data: bytes = field(repr=False)
     """The octets to be stamped: the hash chain result."""
-    chains: tuple[bytes, ...] = field(repr=False)
-    """The hash chain of each record, in the same order."""
+    leaves: bytes = field(repr=False)
+    """The digests that the hash chain joins, one after the other: each signature's at its place."""
 
 
 PlannedStamp: TypeAlias = SingleStamp | BatchStamp
 
 
-def plan_single(record: PendingRecord, signature: bytes) -> SingleStamp:
-    """Plan a record's own stamp.
+def plan_single(pending: PendingSignature, signature: bytes) -> SingleStamp:
+    """Plan a signature's own stamp.
 
-    Raises ``MalformedInput`` if its signature has no readable value or no place for a stamp; a
-    batch can still prove it.
+    Raises ``MalformedInput`` if it has no readable value or no place for a stamp; a stamp beside
+    it can still prove it: see ``plan_batch``.
     """
     value = parse_signature(signature).value
     add_signature_timestamp(signature, b"\0")  # does it fit? The service is asked only if it does
-    return SingleStamp(record, signature, value)
+    return SingleStamp(pending, signature, value)
 
 
-def plan_batch(records: Sequence[PendingRecord]) -> BatchStamp:
-    """Plan a stamp for two records or more."""
-    chains = build_hash_chains(
-        [
-            [PartDigest(SIGNATURES_PART, SIGNATURE_DIGEST, record.signature_hash)]
-            for record in records
-        ],
-        SIGNATURE_DIGEST,
-        chain_file=TIMESTAMP_CHAIN_PART,
+def plan_batch(pending: Sequence[PendingSignature]) -> BatchStamp:
+    """Plan a stamp that signatures share.
+
+    A lone one, one that can't carry a stamp inside, is paired with itself, since a hash chain
+    joins two digests at least.
+    """
+    digests = [one.signature_hash for one in pending]
+    if len(digests) == 1:
+        digests *= 2
+    tree = HashTree(digests, SIGNATURE_DIGEST)
+    return BatchStamp(
+        tuple(one.id for one in pending), tree.result(TIMESTAMP_CHAIN_PART), b"".join(digests)
     )
-    return BatchStamp(tuple(records), chains.result, chains.chains)
 
 
-def records_to_take(limit: int, *, is_failing: bool) -> int:
-    """Return how many records the next stamp may cover."""
+def signatures_to_take(limit: int, *, is_failing: bool) -> int:
+    """Return how many signatures the next stamp may cover."""
     return 1 if is_failing else limit
 
 

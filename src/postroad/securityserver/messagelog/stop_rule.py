@@ -57,7 +57,7 @@ class TimestampingState(msgspec.Struct, frozen=True, kw_only=True):
             return cls()
         try:
             return msgspec.json.decode(data, type=cls)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return cls()
 
 

@@ -10,9 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, cast
 
-from postroad.crypto.algorithms import DigestAlgorithm
+import msgspec
+
+from postroad.securityserver.messagelog.query_index import QueryIndex
 from postroad.securityserver.messagelog.records import (
+    SIGNATURE_DIGEST,
     Direction,
+    MessageRecord,
     epoch_milliseconds,
     logging_failed,
 )
@@ -22,28 +26,33 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from postroad.securityserver.messagelog.database import LogDatabase, Value
-    from postroad.securityserver.messagelog.records import MessageRecord
 
-SIGNATURE_DIGEST: Final = DigestAlgorithm.SHA512
-"""The algorithm of ``signaturehash``, and so of the leaves of time-stamp hash chains."""
 PIECE_BYTES: Final = 1024 * 1024
 """Most bytes of an attachment that one row and one transaction take."""
 
+SHARING_DISTANCE: Final = 1000
+"""How far apart, in record numbers, records may be that have their signature in common."""
+_SIGNATURES_KNOWN: Final = 64
+_MAX_KNOWN_BYTES: Final = 64 * 1024
+
 _RECORD_COLUMNS: Final = (
     "id",
-    "discriminator",
     "time",
-    "queryid",
-    "xrequestid",
+    "signature_id",
     "response",
     "side",
+    "queryid",
+    "xrequestid",
     "instance",
     "memberclass",
     "membercode",
     "subsystemcode",
-    "signaturehash",
+    "message",
+    "hashchain",
+    "body",
 )
-_CONTENT_COLUMNS: Final = ("logrecord_id", "message", "signature", "hashchainresult", "hashchain")
+_SIGNATURE_COLUMNS: Final = ("id", "hashchainresult", "signature")
+_WAITING_COLUMNS: Final = ("signature_id", "time", "signaturehash")
 _ATTACHMENT_COLUMNS: Final = (
     "logrecord_id",
     "attachment_no",
@@ -53,6 +62,14 @@ _ATTACHMENT_COLUMNS: Final = (
     "content",
 )
 _PIECE_COLUMNS: Final = ("logrecord_id", "attachment_no", "piece_no", "content")
+_MARK_STAMPED: Final = """
+    INSERT INTO stamped_signature (signature_id, timestamprecord, leaf)
+    SELECT signature_id, CAST(? AS BIGINT), CAST(? AS INTEGER) FROM waiting_signature
+     WHERE signature_id = ? AND signaturehash = ?
+"""
+_MARK_NOT_WAITING: Final = """
+    DELETE FROM waiting_signature WHERE signature_id = ? AND signaturehash = ?
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +86,16 @@ class PreparedAttachment:
     pieces: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedRecord:
-    """A record and its attachments, ready to be stored; ``id`` is set if pieces were stored."""
+class PreparedRecord(msgspec.Struct, frozen=True):
+    """A record ready to be stored: with the content of its only attachment, or its attachments.
+
+    ``id`` is set if pieces were stored ahead of it.
+    """
 
     record: MessageRecord
     attachments: tuple[PreparedAttachment, ...] = ()
     id: int | None = None
+    body: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +108,6 @@ class Piece:
     content: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class StampedRecord:
-    """A record that a batch time-stamp covers, and the chain that proves it.
-
-    ``signature_hash`` is what was stamped: if the record no longer has it, it's left alone.
-    """
-
-    record_id: int
-    signature_hash: bytes
-    hash_chain: bytes
-
-
 class LogStore:
     """Writes to the message log.
 
@@ -110,19 +118,29 @@ class LogStore:
     def __init__(self, database: LogDatabase) -> None:
         self._database = database
         self._prepared = False
+        self._known: dict[bytes, tuple[int, bytes]] = {}
+        """By hash chain result: the number and the signature of batches stored lately."""
+        self._index = QueryIndex(database)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether another process or machine must answer before a call returns."""
+        return self._database.is_remote
 
     def prepare(self) -> None:
         """Create or upgrade the schema and remove what a crash left half written; once is enough.
 
         Every other method does this first if it hasn't succeeded yet.
         """
-        if self._prepared:
-            return
-        self._database.migrate()
-        with self._database.transaction():
-            for (record_id,) in self._database.rows("SELECT logrecord_id FROM unfinished_record"):
-                self._remove_pieces(record_id)
-        self._prepared = True
+        if not self._prepared:
+            self._database.migrate()
+            with self._database.transaction():
+                for (record_id,) in self._database.rows(
+                    "SELECT logrecord_id FROM unfinished_record"
+                ):
+                    self._remove_pieces(record_id)
+            self._prepared = True
+        self._index.settle()
 
     def write(self, records: Sequence[PreparedRecord], pieces: Sequence[Piece] = ()) -> list[int]:
         """Store records, and pieces of other records, in one transaction; return the records' ids.
@@ -130,14 +148,26 @@ class LogStore:
         They are durable when this returns.
         """
         self.prepare()
-        with self._database.transaction():
-            if pieces:
-                self._database.insert(
-                    "attachment_piece",
-                    _PIECE_COLUMNS,
-                    [(p.record_id, p.attachment_no, p.piece_no, p.content) for p in pieces],
-                )
-            return self._insert_records(records) if records else []
+        try:
+            with self._database.transaction():
+                if pieces:
+                    self._database.insert(
+                        "attachment_piece",
+                        _PIECE_COLUMNS,
+                        [(p.record_id, p.attachment_no, p.piece_no, p.content) for p in pieces],
+                    )
+                ids = self._insert_records(records) if records else []
+            self._index.stored(
+                (prepared.record.query_id, record_id)
+                for record_id, prepared in zip(ids, records, strict=True)
+                if prepared.id is None
+            )
+            return ids
+        except BaseException:
+            # A connection that is lost during a commit doesn't tell whether the records are there.
+            self._known.clear()
+            self._index.doubt()
+            raise
 
     def append_many(self, records: Sequence[MessageRecord]) -> list[int]:
         """Store records without attachments in one transaction; return their ids."""
@@ -158,44 +188,74 @@ class LogStore:
             self._remove_pieces(record_id)
 
     def insert_timestamp(
-        self, token: bytes, hash_chain_result: bytes | None, *, at: datetime
+        self, token: bytes, hash_chain_result: bytes, leaves: bytes, *, at: datetime
     ) -> int:
-        """Store a time-stamp (DER token; a batch's hash chain result) and return its record id."""
-        self.prepare()
-        with self._database.transaction():
-            return self._insert_timestamp(token, hash_chain_result, at)
+        """Store a batch's time-stamp (DER token) and return its record id.
 
-    def apply_timestamps(self, timestamp_id: int, stamped: Sequence[StampedRecord]) -> int:
-        """Mark records as covered by a batch time-stamp; return how many were still waiting."""
-        self.prepare()
-        with self._database.transaction():
-            return self._apply(timestamp_id, stamped)
-
-    def apply_single(
-        self, record_id: int, signature_hash: bytes, *, signature: bytes, token: bytes, at: datetime
-    ) -> bool:
-        """Store a record's own time-stamp and its signature with the token inside.
-
-        Returns False, and changes nothing, if the record is no longer waiting for this stamp.
+        ``leaves`` are the digests that the hash chain joins, one after the other.
         """
         self.prepare()
         with self._database.transaction():
-            waiting = self._database.rows(
-                "SELECT 1 FROM logrecord WHERE id = ? AND signaturehash = ?",
-                (record_id, signature_hash),
-            )
-            if not waiting:
+            return self._insert_timestamp(token, hash_chain_result, leaves, at)
+
+    def apply_timestamps(
+        self, timestamp_id: int, first_leaf: int, signature_ids: Sequence[int]
+    ) -> int:
+        """Mark signatures as covered by a batch time-stamp, from one of its leaves on, in order.
+
+        A signature whose digest isn't that leaf is left alone, and so is one that has a stamp.
+        Returns how many were marked.
+        """
+        self.prepare()
+        with self._database.transaction():
+            leaves = self._leaves(timestamp_id, first_leaf, len(signature_ids))
+            marked = [
+                (timestamp_id, leaf, signature_id, digest)
+                for leaf, (signature_id, digest) in enumerate(
+                    zip(signature_ids, leaves, strict=True), first_leaf
+                )
+            ]
+            self._database.change_many(_MARK_STAMPED, marked)
+            return self._database.change_many(_MARK_NOT_WAITING, [row[2:] for row in marked])
+
+    def apply_single(
+        self,
+        signature_id: int,
+        signature_hash: bytes,
+        *,
+        signature: bytes,
+        token: bytes,
+        at: datetime,
+    ) -> bool:
+        """Store a signature's own time-stamp, and the signature with the token inside.
+
+        Returns False, and changes nothing, if the signature is no longer waiting for this stamp.
+        """
+        self.prepare()
+        with self._database.transaction():
+            if not self._database.change(_MARK_NOT_WAITING, (signature_id, signature_hash)):
                 return False
-            timestamp_id = self._insert_timestamp(token, None, at)
+            timestamp_id = self._insert_timestamp(token, None, None, at)
             self._database.change(
-                "UPDATE message_content SET signature = ? WHERE logrecord_id = ?",
-                (signature, record_id),
+                "UPDATE signature SET signature = ? WHERE id = ?", (signature, signature_id)
             )
-            self._database.change(
-                "UPDATE logrecord SET timestamprecord = ?, signaturehash = NULL WHERE id = ?",
-                (timestamp_id, record_id),
+            self._database.insert(
+                "stamped_signature",
+                ("signature_id", "timestamprecord"),
+                [(signature_id, timestamp_id)],
             )
+            self._known.clear()  # the signature there isn't the one that further records have
             return True
+
+    @property
+    def unlisted(self) -> int:
+        """How many records the index for searches doesn't have yet."""
+        return self._index.missing
+
+    def list_queries(self, at_most: int) -> int:
+        """Put some records into the index for searches; return how many are left of this round."""
+        self.prepare()
+        return self._index.list(at_most)
 
     def set_state(self, name: str, value: bytes) -> None:
         """Keep a small named value, such as since when time-stamping fails."""
@@ -223,54 +283,90 @@ class LogStore:
 
     def _insert_records(self, records: Sequence[PreparedRecord]) -> list[int]:
         database = self._database
-        fresh = iter(database.reserve_ids(sum(1 for prepared in records if prepared.id is None)))
-        ids = [next(fresh) if prepared.id is None else prepared.id for prepared in records]
-        narrow: list[tuple[Value, ...]] = []
-        content: list[tuple[Value, ...]] = []
+        fresh = iter(database.reserve_ids(sum([prepared.id is None for prepared in records])))
+        ids: list[int] = []
+        rows: list[tuple[Value, ...]] = []
+        signatures: list[tuple[Value, ...]] = []
+        waiting: list[tuple[Value, ...]] = []
         attachments: list[tuple[Value, ...]] = []
-        for record_id, prepared in zip(ids, records, strict=True):
+        for prepared in records:
             record = prepared.record
-            narrow.append(_record_row(record_id, record))
-            content.append((record_id, *_content(record)))
-            attachments += _attachment_rows(prepared, record_id)
-        database.insert("logrecord", _RECORD_COLUMNS, narrow)
-        database.insert("message_content", _CONTENT_COLUMNS, content)
+            record_id = next(fresh) if prepared.id is None else prepared.id
+            time = epoch_milliseconds(record.created_at)
+            signature_id = self._signature_id(record, record_id)
+            if signature_id == record_id:
+                digest = SIGNATURE_DIGEST.digest(record.signature)
+                signatures.append((record_id, record.hash_chain_result, record.signature))
+                waiting.append((record_id, time, digest))
+            ids.append(record_id)
+            rows.append(_record_row(prepared, record_id, time, signature_id))
+            if prepared.attachments:
+                attachments += _attachment_rows(prepared, record_id)
+        database.insert("signature", _SIGNATURE_COLUMNS, signatures)
+        database.insert("waiting_signature", _WAITING_COLUMNS, waiting)
+        database.insert("logrecord", _RECORD_COLUMNS, rows)
         database.insert("message_attachment", _ATTACHMENT_COLUMNS, attachments)
-        finished = [(prepared.id,) for prepared in records if prepared.id is not None]
-        if finished:
-            database.change_many("DELETE FROM unfinished_record WHERE logrecord_id = ?", finished)
+        early = [prepared for prepared in records if prepared.id is not None]
+        if early:
+            self._index.list_at_once(
+                (prepared.record.query_id, record_id)
+                for record_id, prepared in zip(ids, records, strict=True)
+                if prepared.id is not None
+            )
+            database.change_many(
+                "DELETE FROM unfinished_record WHERE logrecord_id = ?", [(p.id,) for p in early]
+            )
         return ids
 
-    def _insert_timestamp(self, token: bytes, result: bytes | None, at: datetime) -> int:
+    def _set_state(self, name: str, value: bytes) -> None:
+        self._database.change(
+            "INSERT INTO log_state (name, value) VALUES (?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (name, value),
+        )
+
+    def _signature_id(self, record: MessageRecord, record_id: int) -> int:
+        """Return the number of a signature stored lately that is the record's, or the record's."""
+        result = record.hash_chain_result
+        if result is None:  # no batch
+            return record_id
+        known = self._known.get(result)
+        if (
+            known is not None
+            and 0 < record_id - known[0] < SHARING_DISTANCE
+            and known[1] == record.signature
+        ):
+            return known[0]
+        if len(record.signature) > _MAX_KNOWN_BYTES:
+            return record_id
+        if len(self._known) >= _SIGNATURES_KNOWN:
+            del self._known[next(iter(self._known))]
+        self._known[result] = (record_id, record.signature)
+        return record_id
+
+    def _insert_timestamp(
+        self, token: bytes, result: bytes | None, leaves: bytes | None, at: datetime
+    ) -> int:
         (timestamp_id,) = self._database.reserve_ids(1)
         self._database.insert(
-            "logrecord",
-            ("id", "discriminator", "time"),
-            [(timestamp_id, "t", epoch_milliseconds(at))],
-        )
-        self._database.insert(
-            "timestamp_token",
-            ("logrecord_id", "timestamp", "hashchainresult"),
-            [(timestamp_id, token, result)],
+            "timestamp_record",
+            ("id", "time", "timestamp", "hashchainresult", "leaves"),
+            [(timestamp_id, epoch_milliseconds(at), token, result, leaves)],
         )
         return timestamp_id
 
-    def _apply(self, timestamp_id: int, stamped: Sequence[StampedRecord]) -> int:
-        database = self._database
-        if not database.rows(
-            "SELECT 1 FROM timestamp_token WHERE logrecord_id = ?", (timestamp_id,)
-        ):
-            raise logging_failed(f"there is no time-stamp record {timestamp_id}")
-        database.change_many(
-            "INSERT INTO timestamp_chain (logrecord_id, timestamphashchain) "
-            "SELECT id, ? FROM logrecord WHERE id = ? AND signaturehash = ?",
-            [(item.hash_chain, item.record_id, item.signature_hash) for item in stamped],
+    def _leaves(self, timestamp_id: int, first: int, count: int) -> list[bytes]:
+        size = SIGNATURE_DIGEST.size
+        found = self._database.rows(
+            "SELECT SUBSTR(leaves, ?, ?) FROM timestamp_record WHERE id = ?",
+            (first * size + 1, count * size, timestamp_id),
         )
-        return database.change_many(
-            "UPDATE logrecord SET timestamprecord = ?, signaturehash = NULL "
-            "WHERE id = ? AND signaturehash = ?",
-            [(timestamp_id, item.record_id, item.signature_hash) for item in stamped],
-        )
+        leaves = found[0][0] if found else None
+        if not isinstance(leaves, bytes) or len(leaves) != count * size:
+            raise logging_failed(
+                f"there is no time-stamp record {timestamp_id} of {first + count} signatures"
+            )
+        return [leaves[at : at + size] for at in range(0, len(leaves), size)]
 
     def _remove_pieces(self, record_id: Value) -> None:
         self._database.change(
@@ -281,25 +377,26 @@ class LogStore:
         self._database.change("DELETE FROM unfinished_record WHERE logrecord_id = ?", (record_id,))
 
 
-def _record_row(record_id: int, record: MessageRecord) -> tuple[Value, ...]:
+def _record_row(
+    prepared: PreparedRecord, record_id: int, time: int, signature_id: int
+) -> tuple[Value, ...]:
+    record = prepared.record
     return (
         record_id,
-        "m",
-        epoch_milliseconds(record.created_at),
-        record.query_id,
-        record.request_id,
+        time,
+        signature_id,
         int(record.direction is Direction.RESPONSE),
         record.side.value,
+        record.query_id,
+        record.request_id,
         record.instance,
         record.member_class,
         record.member_code,
         record.subsystem_code,
-        SIGNATURE_DIGEST.digest(record.signature),
+        record.message,
+        record.hash_chain,
+        prepared.body,
     )
-
-
-def _content(record: MessageRecord) -> tuple[Value, ...]:
-    return (record.message, record.signature, record.hash_chain_result, record.hash_chain)
 
 
 def _attachment_rows(prepared: PreparedRecord, record_id: int) -> list[tuple[Value, ...]]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from postroad.adapters.log_protocol import StampedArgument
+from postroad.crypto.ocsp import DEFAULT_SKEW
 from postroad.crypto.timestamps import (
     MAX_TOKEN_BYTES,
     VerifiedTimestamp,
@@ -30,9 +30,10 @@ from postroad.errors import (
     MalformedInput,
     PostroadError,
     RefusedRequest,
+    TrustError,
 )
 from postroad.evidence.xades import add_signature_timestamp
-from postroad.securityserver.messagelog.records import logging_failed
+from postroad.securityserver.messagelog.records import SIGNATURE_DIGEST, logging_failed
 from postroad.securityserver.messagelog.stamping_plan import (
     BatchStamp,
     PlannedStamp,
@@ -41,7 +42,7 @@ from postroad.securityserver.messagelog.stamping_plan import (
     order_services,
     plan_batch,
     plan_single,
-    records_to_take,
+    signatures_to_take,
     stamping_interval,
 )
 from postroad.securityserver.messagelog.stop_rule import (
@@ -50,7 +51,6 @@ from postroad.securityserver.messagelog.stop_rule import (
     ServiceStatus,
     TimestampingState,
 )
-from postroad.securityserver.messagelog.store import SIGNATURE_DIGEST
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -58,15 +58,18 @@ if TYPE_CHECKING:
     from postroad.clock import Clock
     from postroad.globalconf.view import GlobalConfiguration
     from postroad.ports import HttpFetcher
-    from postroad.securityserver.messagelog.reading import LogReader, PendingRecord
+    from postroad.securityserver.messagelog.reading import LogReader, PendingSignature
 
 T = TypeVar("T")
 
 REQUEST_TIMEOUT_S: Final = 60.0
-APPLY_CHUNK: Final = 100
-"""Records marked as stamped in one transaction; messages wait for one such step at most."""
-CLOCK_TOLERANCE: Final = timedelta(minutes=5)
+APPLY_CHUNK: Final = 500
+"""Signatures marked as stamped in one transaction; messages wait for one such step at most."""
+CLOCK_REMARK: Final = timedelta(seconds=15)
 """A stamp further from our own time is worth a remark: one of the two clocks is wrong."""
+CLOCK_TOLERANCE: Final = DEFAULT_SKEW
+"""A stamp further from our own time is refused: OCSP responses are judged at the stamp's time, so
+it could make the records it covers unverifiable for ever."""
 LOOK_AGAIN: Final = timedelta(seconds=5)
 """When to look again for a configuration that isn't there yet."""
 _REQUEST_TYPE: Final = (("Content-Type", "application/timestamp-query"),)
@@ -76,19 +79,27 @@ class StampStore(Protocol):
     """Where time-stamps go: the log writer (``LogClient``)."""
 
     async def insert_timestamp(
-        self, token: bytes, hash_chain_result: bytes | None, *, at: datetime
+        self, token: bytes, hash_chain_result: bytes, leaves: bytes, *, at: datetime
     ) -> int:
-        """Store a time-stamp and return its record id."""
+        """Store a batch's time-stamp with the digests it joins, and return its record id."""
         ...
 
-    async def apply_timestamps(self, timestamp_id: int, stamped: Sequence[StampedArgument]) -> int:
-        """Mark records as stamped; return how many of them were still waiting."""
+    async def apply_timestamps(
+        self, timestamp_id: int, first_leaf: int, signature_ids: Sequence[int]
+    ) -> int:
+        """Mark signatures as stamped, from a leaf on; return how many were still waiting."""
         ...
 
     async def apply_single(
-        self, record_id: int, signature_hash: bytes, *, signature: bytes, token: bytes, at: datetime
+        self,
+        signature_id: int,
+        signature_hash: bytes,
+        *,
+        signature: bytes,
+        token: bytes,
+        at: datetime,
     ) -> bool:
-        """Store a record's own time-stamp; False if the record wasn't waiting for it any more."""
+        """Store a signature's own time-stamp; False if it wasn't waiting for it any more."""
         ...
 
     async def set_state(self, name: str, value: bytes) -> None:
@@ -111,6 +122,7 @@ class StampingReport:
     """How one run went."""
 
     stamped: int
+    """Signatures; those of one batch signature count as one."""
     next_in: float
     """Seconds until the next run is due."""
     state: TimestampingState
@@ -141,7 +153,7 @@ class TimestampingJob:
         self._one_at_a_time = asyncio.Lock()
 
     async def run_once(self) -> StampingReport:
-        """Stamp up to ``records_limit`` records, and report to the log writer how it went.
+        """Stamp up to ``records_limit`` signatures, and report to the log writer how it went.
 
         Raises ``ConfigurationError`` if the log can't be read or written.
         """
@@ -200,7 +212,7 @@ class TimestampingJob:
             interval = stamping_interval(globalconf.timestamping_interval, self._rules.interval)
         except PostroadError as error:
             return _Round(interval, services=before.services, configuration_error=error)
-        limit = records_to_take(
+        limit = signatures_to_take(
             self._rules.records_limit, is_failing=before.failing_since is not None
         )
         pending = await self._read(lambda log: log.pending(limit))
@@ -212,7 +224,7 @@ class TimestampingJob:
             return _Round(interval, services=failure.statuses, error=failure.last)
         except PostroadError as error:
             return _Round(interval, services=before.services, error=error)
-        # After a failure there is one record per stamp, and the next may follow at once.
+        # After a failure there is one signature per stamp, and the next may follow at once.
         return _Round(
             interval, stamped, services, more_waiting=stamped > 0 and len(pending) == limit
         )
@@ -237,11 +249,12 @@ class TimestampingJob:
         )
 
     async def _stamp(
-        self, pending: Sequence[PendingRecord], urls: Sequence[str], globalconf: GlobalConfiguration
+        self,
+        pending: Sequence[PendingSignature],
+        urls: Sequence[str],
+        globalconf: GlobalConfiguration,
     ) -> tuple[int, tuple[ServiceStatus, ...]]:
         plan = await self._plan(pending)
-        if plan is None:
-            return 0, ()
         token, statuses = await self._ask(plan.data, urls, globalconf)
         match plan:
             case SingleStamp():
@@ -249,24 +262,16 @@ class TimestampingJob:
             case BatchStamp():
                 return await self._apply_batch(plan, token), statuses
 
-    async def _plan(self, pending: Sequence[PendingRecord]) -> PlannedStamp | None:
+    async def _plan(self, pending: Sequence[PendingSignature]) -> PlannedStamp:
         if len(pending) > 1:
             return await asyncio.to_thread(plan_batch, pending)
-        record = pending[0]
-        signature = await self._read(lambda log: log.signature(record.id))
-        if signature is not None and SIGNATURE_DIGEST.digest(signature) == record.signature_hash:
+        alone = pending[0]
+        signature = await self._read(lambda log: log.signature(alone.id))
+        if signature is not None and SIGNATURE_DIGEST.digest(signature) == alone.signature_hash:
             with contextlib.suppress(MalformedInput):
-                return plan_single(record, signature)
-        return await self._plan_in_company(record)
-
-    async def _plan_in_company(self, record: PendingRecord) -> PlannedStamp | None:
-        """Plan a batch for a record that can't carry a stamp of its own; None if it's alone.
-
-        Failing for it would make it an obstacle to all others, which wait behind it.
-        """
-        others = await self._read(lambda log: log.pending(2))
-        company = [other for other in others if other.id != record.id]
-        return plan_batch([record, company[0]]) if company else None
+                return plan_single(alone, signature)
+        # Failing would make this one an obstacle to all others, which wait behind it.
+        return plan_batch([alone])
 
     async def _ask(
         self, data: bytes, urls: Sequence[str], globalconf: GlobalConfiguration
@@ -292,6 +297,7 @@ class TimestampingJob:
         self, url: str, data: bytes, globalconf: GlobalConfiguration
     ) -> tuple[bytes, VerifiedTimestamp]:
         imprint = SIGNATURE_DIGEST.digest(data)
+        asked = self._clock.now()
         response = await self._fetcher.fetch(
             "POST",
             url,
@@ -307,12 +313,18 @@ class TimestampingJob:
             )
         token = parse_response(response.body, imprint=imprint, algorithm=SIGNATURE_DIGEST)
         verified = verify_token(token, data, globalconf.tsa_certificates())
+        now = self._clock.now()
+        if not asked - CLOCK_TOLERANCE <= verified.gen_time <= now + CLOCK_TOLERANCE:
+            raise TrustError(
+                f"the stamp is refused: {_clocks(verified, now)}",
+                code=FaultCode.MLOG_TIMESTAMP_RESPONSE_VALIDATION_FAILED,
+            )
         return with_certificate(token, verified.tsa), verified
 
     async def _apply_single(self, plan: SingleStamp, token: bytes) -> int:
         applied = await self._log.apply_single(
-            plan.record.id,
-            plan.record.signature_hash,
+            plan.pending.id,
+            plan.pending.signature_hash,
             signature=add_signature_timestamp(plan.signature, token),
             token=token,
             at=self._clock.now(),
@@ -321,15 +333,11 @@ class TimestampingJob:
 
     async def _apply_batch(self, plan: BatchStamp, token: bytes) -> int:
         at = self._clock.now()
-        timestamp_id = await self._log.insert_timestamp(token, plan.data, at=at)
-        stamped = [
-            StampedArgument(record.id, record.signature_hash, chain)
-            for record, chain in zip(plan.records, plan.chains, strict=True)
-        ]
+        timestamp_id = await self._log.insert_timestamp(token, plan.data, plan.leaves, at=at)
         applied = 0
-        for start in range(0, len(stamped), APPLY_CHUNK):
-            chunk = stamped[start : start + APPLY_CHUNK]
-            applied += await self._log.apply_timestamps(timestamp_id, chunk)
+        for start in range(0, len(plan.signature_ids), APPLY_CHUNK):
+            chunk = plan.signature_ids[start : start + APPLY_CHUNK]
+            applied += await self._log.apply_timestamps(timestamp_id, start, chunk)
         return applied
 
     async def _read(self, question: Callable[[LogReader], T]) -> T:
@@ -370,6 +378,10 @@ class _NobodyStamped(Exception):
 
 def _remark(verified: VerifiedTimestamp, now: datetime) -> str:
     remarks = list(verified.warnings)
-    if abs(verified.gen_time - now) > CLOCK_TOLERANCE:
-        remarks.append(f"its clock says {verified.gen_time.isoformat()}, ours {now.isoformat()}")
+    if abs(verified.gen_time - now) > CLOCK_REMARK:
+        remarks.append(_clocks(verified, now))
     return "; ".join(remarks)
+
+
+def _clocks(verified: VerifiedTimestamp, now: datetime) -> str:
+    return f"its clock says {verified.gen_time.isoformat()}, ours {now.isoformat()}"

@@ -12,7 +12,7 @@ import gc
 import os
 import signal
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import uvloop
@@ -21,21 +21,23 @@ from postroad.adapters import log_protocol as protocol
 from postroad.adapters.ipc import IpcServer
 from postroad.adapters.logs import configure_logging, logger
 from postroad.adapters.system_clock import SystemClock
-from postroad.errors import ConfigurationError, FaultCode
-from postroad.securityserver.messagelog.housekeeping import Housekeeping
+from postroad.errors import ConfigurationError
+from postroad.securityserver.messagelog.housekeeping import LOG_RESERVE, Housekeeping
 from postroad.securityserver.messagelog.intake import LogWriter, WriterRules
 from postroad.securityserver.messagelog.opening import open_database
 from postroad.securityserver.messagelog.records import MessageRecord, logging_failed
-from postroad.securityserver.messagelog.store import LogStore, StampedRecord
+from postroad.securityserver.messagelog.store import LogStore
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
     from pathlib import Path
 
+    from postroad.errors import PostroadError
+    from postroad.securityserver.messagelog.committing import Outcome
     from postroad.securityserver.settings import Settings
 
-_frame_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
-_record_decoder = msgspec.msgpack.Decoder(MessageRecord)
+_frame_decoder = msgspec.msgpack.Decoder(protocol.AppendArgument)
+_record_decoder = msgspec.msgpack.Decoder(protocol.RecordForm)
 
 
 class WriterService:
@@ -45,7 +47,6 @@ class WriterService:
         self._writer = writer
         self._housekeeping = housekeeping
         self._methods: dict[str, Callable[[bytes], Awaitable[object]]] = {
-            protocol.APPEND: self._append,
             protocol.INSERT_TIMESTAMP: self._insert_timestamp,
             protocol.APPLY_TIMESTAMPS: self._apply_timestamps,
             protocol.APPLY_SINGLE: self._apply_single,
@@ -61,38 +62,34 @@ class WriterService:
             raise ConfigurationError(f"the log writer has no method {method!r}") from None
         try:
             return await answer(argument)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise logging_failed(f"the argument of {method} can't be read: {error}") from error
 
-    async def _append(self, argument: bytes) -> list[protocol.AppendOutcome]:
-        futures = [self._submit(data) for data in _frame_decoder.decode(argument)]
-        if futures:
-            await asyncio.wait(futures)
-        return [_outcome(future) for future in futures]
-
-    def _submit(self, data: msgspec.Raw) -> asyncio.Future[int]:
+    def append(self, argument: msgspec.Raw, reply: Reply) -> None:
+        """Store the records of a frame, and reply once it is known what became of all of them."""
         try:
-            record = _record_decoder.decode(data)
-        except msgspec.DecodeError as error:
-            failed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-            failed.set_exception(logging_failed(f"the record can't be read: {error}"))
-            return failed
-        return self._writer.submit(record)
+            frame = _frame_decoder.decode(argument)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            reply.refusal(logging_failed(f"the records can't be read: {error}"))
+            return
+        signatures = frame.signatures
+        records = [_record(data, signatures) for data in frame.records]
+        self._writer.submit(records, lambda outcomes: reply.result(_result(outcomes)))
 
     async def _insert_timestamp(self, argument: bytes) -> int:
         stamp = msgspec.msgpack.decode(argument, type=protocol.TimestampArgument)
         return await self._writer.run(
-            lambda store: store.insert_timestamp(stamp.token, stamp.hash_chain_result, at=stamp.at)
+            lambda store: store.insert_timestamp(
+                stamp.token, stamp.hash_chain_result, stamp.leaves, at=stamp.at
+            )
         )
 
     async def _apply_timestamps(self, argument: bytes) -> int:
         applied = msgspec.msgpack.decode(argument, type=protocol.ApplyArgument)
-        stamped = [
-            StampedRecord(item.record_id, item.signature_hash, item.hash_chain)
-            for item in applied.stamped
-        ]
         count = await self._writer.run(
-            lambda store: store.apply_timestamps(applied.timestamp_id, stamped)
+            lambda store: store.apply_timestamps(
+                applied.timestamp_id, applied.first_leaf, applied.signature_ids
+            )
         )
         self._housekeeping.look_soon()
         return count
@@ -101,7 +98,7 @@ class WriterService:
         single = msgspec.msgpack.decode(argument, type=protocol.SingleArgument)
         applied = await self._writer.run(
             lambda store: store.apply_single(
-                single.record_id,
+                single.signature_id,
                 single.signature_hash,
                 signature=single.signature,
                 token=single.token,
@@ -119,13 +116,54 @@ class WriterService:
         return self._writer.status(self._housekeeping.log_bytes)
 
 
-def _outcome(future: asyncio.Future[int]) -> protocol.AppendOutcome:
-    error = future.exception()
-    if error is None:
-        return protocol.AppendOutcome(future.result())
-    if isinstance(error, ConfigurationError):
-        return protocol.AppendOutcome(0, error.code.value, error.message)
-    return protocol.AppendOutcome(0, FaultCode.LOGGING_FAILED.value, type(error).__name__)
+class Reply(Protocol):
+    """The way back to whoever sent a frame of records."""
+
+    def result(self, result: object) -> None:
+        """Give a result."""
+        ...
+
+    def refusal(self, error: PostroadError) -> None:
+        """Say why nothing was done."""
+        ...
+
+
+def _record(
+    data: msgspec.Raw, signatures: Sequence[protocol.SignatureForm]
+) -> MessageRecord | ConfigurationError:
+    try:
+        form = _record_decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return logging_failed(f"the record can't be read: {error}")
+    if not 0 <= form.signature < len(signatures):
+        return logging_failed("the record's signature isn't there")
+    shared = signatures[form.signature]
+    return MessageRecord(
+        query_id=form.query_id,
+        request_id=form.request_id,
+        direction=form.direction,
+        side=form.side,
+        instance=form.instance,
+        member_class=form.member_class,
+        member_code=form.member_code,
+        subsystem_code=form.subsystem_code,
+        message=form.message,
+        attachments=form.attachments,
+        signature=shared.signature,
+        hash_chain_result=shared.hash_chain_result,
+        hash_chain=form.hash_chain,
+        created_at=form.created_at,
+    )
+
+
+def _result(outcomes: Sequence[Outcome]) -> protocol.AppendResult:
+    failures = {
+        place: protocol.AppendFailure(outcome.code.value, outcome.message)
+        for place, outcome in enumerate(outcomes)
+        if isinstance(outcome, ConfigurationError)
+    }
+    ids = [outcome if isinstance(outcome, int) else 0 for outcome in outcomes]
+    return protocol.AppendResult(ids, failures)
 
 
 def run(settings: Settings) -> None:
@@ -145,13 +183,16 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     clock = SystemClock()
-    store = LogStore(open_database(settings.messagelog_url))
+    store = LogStore(open_database(settings.messagelog_url, log_reserve=LOG_RESERVE))
     writer = LogWriter(store, settings.spool_path, rules_of(settings), clock)
     # A database that can't be used now may be usable later; until then records are refused.
     with contextlib.suppress(ConfigurationError):
         await writer.load_state()
     housekeeping = Housekeeping(writer, settings.messagelog_url, settings.spool_path, clock)
-    server = IpcServer(settings.logwriter_socket, WriterService(writer, housekeeping).handle)
+    service = WriterService(writer, housekeeping)
+    server = IpcServer(
+        settings.logwriter_socket, service.handle, direct={protocol.APPEND: service.append}
+    )
     await server.start()
     logger("messagelog").info("log writer started", socket=str(settings.logwriter_socket))
     try:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -9,7 +10,12 @@ import pytest
 
 from postroad.errors import ConfigurationError
 from postroad.securityserver.messagelog import committing
-from postroad.securityserver.messagelog.committing import GroupCommitter
+from postroad.securityserver.messagelog.committing import (
+    COMPANY,
+    ENOUGH,
+    GroupCommitter,
+    Outcome,
+)
 from postroad.securityserver.messagelog.database import refused_row, unusable
 from postroad.securityserver.messagelog.store import Piece, PreparedRecord
 from support.messagelog import record
@@ -24,10 +30,14 @@ class SlowStore:
     """How many records and pieces each transaction held."""
     failure: Exception | None = None
     poison: PreparedRecord | None = None
+    is_remote: bool = True
+    threads: list[str] = field(default_factory=list)
+    """Which thread wrote each transaction."""
     _next: int = 0
 
     def write(self, records: Sequence[PreparedRecord], pieces: Sequence[Piece] = ()) -> list[int]:
         assert self.gate.wait(10)
+        self.threads.append(threading.current_thread().name)
         self.written.append((len(records), len(pieces)))
         if self.failure is not None:
             raise self.failure
@@ -47,8 +57,8 @@ class Bench:
     heard: list[tuple[int, int, ConfigurationError | None]]
 
 
-def bench(*, queue_limit: int = 1000) -> Bench:
-    store = SlowStore()
+def bench(*, queue_limit: int = 1000, is_remote: bool = True) -> Bench:
+    store = SlowStore(is_remote=is_remote)
     heard: list[tuple[int, int, ConfigurationError | None]] = []
 
     def on_commit(records: int, size: int, error: ConfigurationError | None) -> None:
@@ -270,5 +280,151 @@ def test_draining_finishes_what_was_accepted() -> None:
         made.store.gate.set()
         await made.committer.drain()
         assert [future.result() for future in futures] == [1, 2, 3]
+
+    asyncio.run(scenario())
+
+
+def test_records_handed_over_together_are_answered_together() -> None:
+    async def scenario() -> None:
+        made = bench()
+        made.store.gate.set()
+        heard: list[list[Outcome]] = []
+        made.committer.submit_many([prepared(), prepared()], heard.append)
+        made.committer.submit_many([prepared()], heard.append)
+        made.committer.submit_many([], heard.append)
+        await made.committer.drain()
+        assert heard == [[], [1, 2], [3]]
+        assert made.store.written == [(3, 0)]
+
+    asyncio.run(scenario())
+
+
+def test_a_refused_record_fails_alone_among_those_it_came_with() -> None:
+    async def scenario() -> None:
+        made = bench()
+        made.store.gate.set()
+        made.store.poison = prepared()
+        heard: list[list[Outcome]] = []
+        made.committer.submit_many([prepared(), made.store.poison, prepared()], heard.append)
+        made.committer.submit_many([prepared()], heard.append)
+        await made.committer.drain()
+        (alone,), (first, refused, last) = sorted(heard, key=len)
+        assert (first, last, alone) == (1, 2, 3)
+        assert isinstance(refused, ConfigurationError)
+        assert "poison" in refused.message
+
+    asyncio.run(scenario())
+
+
+def test_a_full_queue_refuses_all_that_come_together() -> None:
+    async def scenario() -> None:
+        made = bench(queue_limit=1)
+        waiting = [made.committer.submit(prepared())]
+        await settle()
+        waiting.append(made.committer.submit(prepared()))
+        heard: list[list[Outcome]] = []
+        made.committer.submit_many([prepared(), prepared()], heard.append)
+        assert [type(outcome) for outcome in heard[0]] == [ConfigurationError] * 2
+        made.store.gate.set()
+        assert await asyncio.gather(*waiting) == [1, 2]
+        await made.committer.drain()
+
+    asyncio.run(scenario())
+
+
+def test_a_quick_database_of_our_own_is_written_by_the_event_loop() -> None:
+    async def scenario() -> None:
+        made = bench(is_remote=False)
+        made.store.gate.set()
+        for _ in range(3):
+            await made.committer.submit(prepared())
+        # The first time nobody knows yet how long it takes.
+        first, *others = made.store.threads
+        assert first.startswith("messagelog")
+        assert others == [threading.main_thread().name] * 2
+        await made.committer.drain()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("trouble", ["slow", "unusable"])
+def test_a_database_in_trouble_leaves_the_event_loop_free(
+    monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    async def scenario() -> None:
+        made = bench(is_remote=False)
+        made.store.gate.set()
+        await made.committer.submit(prepared())
+        if trouble == "slow":
+            monkeypatch.setattr(committing, "SLOW_S", -1.0)
+            await made.committer.submit(prepared())
+            monkeypatch.undo()
+        else:
+            made.store.failure = unusable("disk full")
+            with pytest.raises(ConfigurationError):
+                await made.committer.submit(prepared())
+            made.store.failure = None
+        await made.committer.submit(prepared())
+        await made.committer.submit(prepared())
+        main = threading.main_thread().name
+        assert [name == main for name in made.store.threads] == [False, True, False, True]
+        await made.committer.drain()
+
+    asyncio.run(scenario())
+
+
+def test_a_remote_database_never_holds_up_the_event_loop() -> None:
+    async def scenario() -> None:
+        made = bench(is_remote=True)
+        made.store.gate.set()
+        for _ in range(3):
+            await made.committer.submit(prepared())
+        assert threading.main_thread().name not in made.store.threads
+        await made.committer.drain()
+
+    asyncio.run(scenario())
+
+
+def test_under_load_records_wait_for_company_until_there_are_enough(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(committing, "LONGEST_WAIT_S", 30.0)
+    monkeypatch.setattr(committing, "PACE", 1e9)
+
+    async def scenario() -> None:
+        made = bench(is_remote=False)
+        made.store.gate.set()
+        await made.committer.submit(prepared())
+        await made.committer.submit(prepared())  # alone after a lone one: at once
+        await asyncio.gather(*(made.committer.submit(prepared()) for _ in range(COMPANY)))
+        waiting = [made.committer.submit(prepared()) for _ in range(ENOUGH - 1)]
+        await settle()
+        assert not any(future.done() for future in waiting)
+        waiting.append(made.committer.submit(prepared()))
+        await asyncio.gather(*waiting)
+        assert [records for records, _ in made.store.written] == [1, 1, COMPANY, ENOUGH]
+        # Other work doesn't wait for anybody.
+        last = made.committer.submit(prepared())
+        await made.committer.run(lambda: None)
+        await last
+        await made.committer.drain()
+
+    asyncio.run(scenario())
+
+
+def test_records_wait_no_longer_than_the_last_commit_allows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(committing, "LONGEST_WAIT_S", 0.02)
+    monkeypatch.setattr(committing, "PACE", 1e9)
+
+    async def scenario() -> None:
+        made = bench(is_remote=False)
+        made.store.gate.set()
+        await asyncio.gather(*(made.committer.submit(prepared()) for _ in range(COMPANY)))
+        began = time.monotonic()
+        assert await made.committer.submit(prepared()) == COMPANY + 1
+        assert time.monotonic() - began >= 0.01
+        await made.committer.drain()
 
     asyncio.run(scenario())

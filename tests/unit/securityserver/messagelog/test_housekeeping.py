@@ -16,7 +16,7 @@ from postroad.securityserver.messagelog.opening import open_database
 from postroad.securityserver.messagelog.stop_rule import STATE_NAME
 from postroad.securityserver.messagelog.store import LogStore
 from support.central_server import MovingClock
-from support.messagelog import NOW, WORKING, record
+from support.messagelog import NOW, WORKING, eventually, record, submit
 
 
 @dataclass
@@ -45,7 +45,7 @@ async def opened(home: Path) -> AsyncIterator[Open]:
 def test_tells_the_writer_what_waits_for_a_stamp(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with opened(tmp_path) as log:
-            await log.writer.submit(record(created_at=NOW))
+            await submit(log.writer, record(created_at=NOW))
             await log.housekeeping.look()
             assert log.writer.status(0).oldest_pending == NOW
 
@@ -57,9 +57,9 @@ def test_checkpoints_only_after_commits(tmp_path: Path) -> None:
         async with opened(tmp_path) as log:
             await log.housekeeping.checkpoint()
             assert log.housekeeping.log_bytes == 0
-            await log.writer.submit(record())
+            await submit(log.writer, record())
             await log.housekeeping.checkpoint()  # the first one opens its connection
-            await log.writer.submit(record())
+            await submit(log.writer, record())
             assert log.writer.uncheckpointed > 0
             await log.housekeeping.checkpoint()
             assert log.housekeeping.log_bytes > 0
@@ -79,7 +79,7 @@ def test_a_log_that_never_gets_empty_is_emptied_between_transactions(
             real = LogStore.checkpoint
             monkeypatch.setattr(LogStore, "checkpoint", lambda s: asked.append(1) or real(s))
             for _ in range(2):
-                await log.writer.submit(record())
+                await submit(log.writer, record())
                 await log.housekeeping.checkpoint()
             assert asked
 
@@ -117,16 +117,13 @@ def test_works_until_stopped_and_says_trouble_once(
             log.housekeeping._log = Listener()  # type: ignore[assignment]
             stop = asyncio.Event()
             running = asyncio.ensure_future(log.housekeeping.run(stop))
-            await log.writer.submit(record())
-            while log.writer.status(0).oldest_pending is None:
-                await asyncio.sleep(0.001)
+            await submit(log.writer, record())
+            await eventually(lambda: log.writer.status(0).oldest_pending)
             away = log.path.rename(tmp_path / "elsewhere")
-            while not said:
-                await asyncio.sleep(0.001)
+            await eventually(lambda: said)
             await asyncio.sleep(0.02)
             away.rename(log.path)
-            while log.housekeeping._trouble:
-                await asyncio.sleep(0.001)
+            await eventually(lambda: not log.housekeeping._trouble)
             stop.set()
             await running
             assert "message log housekeeping failed: look" in said
@@ -143,11 +140,54 @@ def test_looks_again_soon_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyP
             stop = asyncio.Event()
             running = asyncio.ensure_future(log.housekeeping.run(stop))
             await asyncio.sleep(0.02)
-            await log.writer.submit(record())
+            await submit(log.writer, record())
             assert log.writer.status(0).oldest_pending is None
             log.housekeeping.look_soon()
-            while log.writer.status(0).oldest_pending is None:
-                await asyncio.sleep(0.001)
+            await eventually(lambda: log.writer.status(0).oldest_pending)
+            stop.set()
+            await running
+
+    asyncio.run(scenario())
+
+
+def test_message_ids_are_listed_in_small_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "TICK_S", 0.001)
+    monkeypatch.setattr(rules, "LIST_AFTER", 5)
+    monkeypatch.setattr(rules, "LIST_STEP", 2)
+
+    async def scenario() -> None:
+        async with opened(tmp_path) as log:
+            stop = asyncio.Event()
+            running = asyncio.ensure_future(log.housekeeping.run(stop))
+            for _ in range(4):
+                await submit(log.writer, record())
+            await asyncio.sleep(0.02)
+            assert log.writer.unlisted == 4
+            await submit(log.writer, record())
+            await eventually(lambda: not log.writer.unlisted)
+            await submit(log.writer, record())
+            await log.housekeeping.list_queries()
+            assert log.writer.unlisted == 0
+            stop.set()
+            await running
+
+    asyncio.run(scenario())
+
+
+def test_even_a_few_message_ids_are_listed_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "TICK_S", 0.001)
+    monkeypatch.setattr(rules, "LIST_S", 0.02)
+
+    async def scenario() -> None:
+        async with opened(tmp_path) as log:
+            stop = asyncio.Event()
+            running = asyncio.ensure_future(log.housekeeping.run(stop))
+            await submit(log.writer, record())
+            await eventually(lambda: not log.writer.unlisted)
             stop.set()
             await running
 

@@ -19,7 +19,7 @@ from postroad.securityserver.messagelog.records import InlineBody, OmittedBody, 
 from postroad.securityserver.messagelog.stop_rule import STATE_NAME, TimestampingState
 from postroad.securityserver.messagelog.store import PIECE_BYTES, LogStore
 from support.central_server import MovingClock
-from support.messagelog import NOW, WORKING, record, spool
+from support.messagelog import NOW, WORKING, record, spool, submit
 
 
 @dataclass
@@ -62,7 +62,7 @@ async def opened(
 def test_a_record_with_a_body_is_stored(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with opened(tmp_path) as log:
-            record_id = await log.writer.submit(record(InlineBody(b"body")))
+            record_id = await submit(log.writer, record(InlineBody(b"body")))
             (attachment,) = log.load(record_id).attachments
             assert attachment.content == b"body"
             assert attachment.digest == hashlib.sha512(b"body").digest()
@@ -76,7 +76,7 @@ def test_a_spooled_body_is_taken_in_and_its_file_removed(tmp_path: Path, size: i
 
     async def scenario() -> None:
         async with opened(tmp_path) as log:
-            record_id = await log.writer.submit(record(spool(log.spool, data)))
+            record_id = await submit(log.writer, record(spool(log.spool, data)))
             (attachment,) = log.load(record_id).attachments
             assert attachment.content == data
             assert log.left_behind() == []
@@ -93,7 +93,7 @@ def test_attachments_of_all_kinds_keep_their_numbers(tmp_path: Path) -> None:
                 OmittedBody(b"3" * 64, 3),
                 spool(log.spool, b"four", "4"),
             )
-            stored = log.load(await log.writer.submit(record(*bodies)))
+            stored = log.load(await submit(log.writer, record(*bodies)))
             assert [(a.number, a.content) for a in stored.attachments] == [
                 (1, b"one"),
                 (2, b"two"),
@@ -112,7 +112,7 @@ def test_of_an_oversized_body_the_digest_is_kept(tmp_path: Path, spooled: bool) 
         async with opened(tmp_path, rules) as log:
             for data in (b"x" * 10, b"x" * 11):
                 body = spool(log.spool, data) if spooled else InlineBody(data)
-                stored = log.load(await log.writer.submit(record(body)))
+                stored = log.load(await submit(log.writer, record(body)))
                 (attachment,) = stored.attachments
                 assert attachment.content == (data if len(data) == 10 else None)
                 assert attachment.size == len(data)
@@ -132,7 +132,7 @@ def test_an_oversized_body_is_refused_where_the_settings_want_it(
         async with opened(tmp_path, rules) as log:
             body = spool(log.spool, b"x" * 11) if spooled else InlineBody(b"x" * 11)
             with pytest.raises(ConfigurationError, match="11 bytes; at most 10") as refused:
-                await log.writer.submit(record(body))
+                await submit(log.writer, record(body))
             assert refused.value.fault_code == "logging_failed"
             assert log.left_behind() == []
             assert log.reader.count_pending() == 0
@@ -147,9 +147,9 @@ def test_a_body_that_was_not_signed_is_refused_and_leaves_nothing(tmp_path: Path
             body = spool(log.spool, data)
             forged = SpooledBody(body.file_name, b"0" * 64, body.size)
             with pytest.raises(ConfigurationError, match="isn't the one that was signed"):
-                await log.writer.submit(record(forged))
+                await submit(log.writer, record(forged))
             assert log.left_behind() == []
-            for table in ("logrecord", "attachment_piece", "unfinished_record"):
+            for table in ("logrecord", "signature", "attachment_piece", "unfinished_record"):
                 assert log.store._database.rows(f"SELECT * FROM {table}") == []
 
     asyncio.run(scenario())
@@ -159,9 +159,9 @@ def test_a_record_that_cannot_be_kept_is_refused(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with opened(tmp_path) as log:
             with pytest.raises(ConfigurationError, match="256 characters"):
-                await log.writer.submit(record(query_id="x" * 256))
+                await submit(log.writer, record(query_id="x" * 256))
             with pytest.raises(ConfigurationError, match="256 characters"):
-                await log.writer.submit(record(spool(log.spool, b"x"), query_id="x" * 256))
+                await submit(log.writer, record(spool(log.spool, b"x"), query_id="x" * 256))
             assert log.left_behind() == []
 
     asyncio.run(scenario())
@@ -171,21 +171,21 @@ def test_stops_and_resumes_with_what_the_stamping_job_reports(tmp_path: Path) ->
     async def scenario() -> None:
         async with opened(tmp_path, state=None) as log:
             with pytest.raises(ConfigurationError) as unknown:
-                await log.writer.submit(record())
+                await submit(log.writer, record())
             assert unknown.value.fault_code == (
                 "logging_failed.mlog.no_timestamping_provider_found"
             )
             failing = TimestampingState(configured=True, failing_since=NOW)
             await log.writer.set_state(STATE_NAME, failing.encode())
-            assert await log.writer.submit(record())
+            assert await submit(log.writer, record())
             log.clock.pass_time(hours=4, seconds=1)
             with pytest.raises(ConfigurationError) as stopped:
-                await log.writer.submit(record(spool(log.spool, b"x")))
+                await submit(log.writer, record(spool(log.spool, b"x")))
             assert stopped.value.fault_code == "logging_failed.timestamping_failed"
             assert log.left_behind() == []
             assert "has failed since" in log.writer.status(0).refusing
             await log.writer.set_state(STATE_NAME, WORKING.encode())
-            assert await log.writer.submit(record())
+            assert await submit(log.writer, record())
             assert log.writer.status(0).refusing == ""
 
     asyncio.run(scenario())
@@ -200,7 +200,7 @@ def test_the_stop_survives_a_restart(tmp_path: Path) -> None:
         async with opened(tmp_path, state=None) as log:
             await log.writer.load_state()
             with pytest.raises(ConfigurationError) as stopped:
-                await log.writer.submit(record())
+                await submit(log.writer, record())
             assert stopped.value.fault_code == "logging_failed.timestamping_failed"
 
     asyncio.run(scenario())
@@ -212,9 +212,9 @@ def test_stops_when_records_stay_unstamped(tmp_path: Path) -> None:
             log.writer.saw_oldest_pending(NOW)
             log.clock.pass_time(hours=4, seconds=61)
             with pytest.raises(ConfigurationError, match="have waited"):
-                await log.writer.submit(record())
+                await submit(log.writer, record())
             log.writer.saw_oldest_pending(None)
-            assert await log.writer.submit(record())
+            assert await submit(log.writer, record())
 
     asyncio.run(scenario())
 
@@ -226,16 +226,16 @@ def test_tells_trouble_with_the_database_until_it_is_over(tmp_path: Path) -> Non
         async with opened(tmp_path) as log:
             away = path.rename(tmp_path / "elsewhere")
             with pytest.raises(ConfigurationError) as refused:
-                await log.writer.submit(record())
+                await submit(log.writer, record())
             assert refused.value.fault_code == "logging_failed.database_error"
             with pytest.raises(ConfigurationError):
                 await log.writer.run(lambda store: store.begin_pieces())
             with pytest.raises(ConfigurationError):
-                await log.writer.submit(record(spool(log.spool, b"x" * 10)))
+                await submit(log.writer, record(spool(log.spool, b"x" * 10)))
             assert log.left_behind() == []
             assert "can't be used" in log.writer.status(0).last_error
             away.rename(path)
-            assert await log.writer.submit(record())
+            assert await submit(log.writer, record())
             status = log.writer.status(5)
             assert (status.last_error, status.written, status.log_bytes) == ("", 1, 5)
 
@@ -259,7 +259,7 @@ def test_pieces_stay_for_the_next_start_when_they_cannot_be_discarded(tmp_path: 
 
             log.store.write = write_then_lose  # type: ignore[method-assign, assignment]
             with pytest.raises(ConfigurationError, match="isn't the one"):
-                await log.writer.submit(record(forged))
+                await submit(log.writer, record(forged))
             away.rename(path)
             assert log.store._database.rows("SELECT * FROM unfinished_record") == [(1,)]
 
@@ -269,11 +269,14 @@ def test_pieces_stay_for_the_next_start_when_they_cannot_be_discarded(tmp_path: 
 def test_closing_finishes_what_was_accepted(tmp_path: Path) -> None:
     async def scenario() -> list[int]:
         async with opened(tmp_path) as log:
-            futures = [
-                log.writer.submit(record()),
-                log.writer.submit(record(spool(log.spool, os.urandom(PIECE_BYTES)))),
+            tasks = [
+                asyncio.ensure_future(submit(log.writer, record())),
+                asyncio.ensure_future(
+                    submit(log.writer, record(spool(log.spool, os.urandom(PIECE_BYTES))))
+                ),
             ]
-        return [future.result() for future in futures]
+            await asyncio.sleep(0)
+        return [await task for task in tasks]
 
     assert len(set(asyncio.run(scenario()))) == 2
 
@@ -281,10 +284,13 @@ def test_closing_finishes_what_was_accepted(tmp_path: Path) -> None:
 def test_too_many_large_records_are_refused(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with opened(tmp_path, WriterRules(queue_limit=1)) as log:
-            first = log.writer.submit(record(spool(log.spool, bytes(PIECE_BYTES), "1")))
+            first = asyncio.ensure_future(
+                submit(log.writer, record(spool(log.spool, bytes(PIECE_BYTES), "1")))
+            )
+            await asyncio.sleep(0)
             await asyncio.sleep(0)
             with pytest.raises(ConfigurationError, match="behind"):
-                await log.writer.submit(record(spool(log.spool, b"x", "2")))
+                await submit(log.writer, record(spool(log.spool, b"x", "2")))
             assert await first
             assert log.left_behind() == []
 

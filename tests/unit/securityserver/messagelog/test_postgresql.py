@@ -46,42 +46,32 @@ def test_a_server_that_is_down_is_told(postgresql_server: PostgresqlServer, url:
         assert [waiting.id for waiting in log.reader.pending(10)] == [first, second]
 
 
-def test_a_connection_lost_inside_a_transaction_leaves_nothing(
-    postgresql_server: PostgresqlServer, url: str
-) -> None:
-    database = open_database(url)
-    LogStore(database).prepare()
-    with (
-        psycopg.connect(postgresql_server.url("postgres"), autocommit=True) as killer,
-        pytest.raises(ConfigurationError) as refused,
-        database.transaction(),
-    ):
-        database.change("INSERT INTO log_state (name, value) VALUES ('a', '')")
+def cut_connections(server: PostgresqlServer) -> None:
+    with psycopg.connect(server.url("postgres"), autocommit=True) as killer:
         killer.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE application_name = 'postroad message log'"
         )
-        database.rows("SELECT 1")
+
+
+@pytest.mark.parametrize("asks_again", [True, False])
+def test_a_connection_lost_inside_a_transaction_leaves_nothing(
+    postgresql_server: PostgresqlServer, url: str, asks_again: bool
+) -> None:
+    database = open_database(url)
+    LogStore(database).prepare()
+
+    def write_and_lose() -> None:
+        with database.transaction():
+            database.insert("log_state", ("name", "value"), [("a", b"")])
+            cut_connections(postgresql_server)
+            if asks_again:
+                database.rows("SELECT 1")
+
+    with pytest.raises(ConfigurationError) as refused:
+        write_and_lose()
     assert refused.value.fault_code == "logging_failed.database_error"
     assert database.rows("SELECT name FROM log_state") == []
-    database.close()
-
-
-def test_a_connection_lost_at_the_commit_is_told(
-    postgresql_server: PostgresqlServer, url: str
-) -> None:
-    database = open_database(url)
-    LogStore(database).prepare()
-    with (
-        psycopg.connect(postgresql_server.url("postgres"), autocommit=True) as killer,
-        pytest.raises(ConfigurationError),
-        database.transaction(),
-    ):
-        database.insert("log_state", ("name", "value"), [("a", b"")])
-        killer.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE application_name = 'postroad message log'"
-        )
     database.close()
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroad.errors import ConfigurationError, FaultCode
+from postroad.evidence.log_record import MessageRecord
 from postroad.identifiers import MemberId, SubsystemId
 from postroad.securityserver.messagelog.opening import open_database
 from postroad.securityserver.messagelog.reading import LogReader, StoredAttachment
@@ -15,9 +16,8 @@ from postroad.securityserver.messagelog.store import (
     Piece,
     PreparedAttachment,
     PreparedRecord,
-    StampedRecord,
 )
-from support.messagelog import CLIENT, NOW, open_log, record
+from support.messagelog import CLIENT, NOW, open_log, record, stamp_batch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,11 +27,13 @@ if TYPE_CHECKING:
 MEMBER = MemberId("TEST", "COM", "1234")
 
 
-def test_waiting_records_come_oldest_first_up_to_the_limit(log: OpenLog) -> None:
-    moments = [NOW + timedelta(seconds=seconds) for seconds in (3, 1, 2, 1)]
+def test_waiting_signatures_come_in_the_order_they_were_stored_up_to_the_limit(
+    log: OpenLog,
+) -> None:
+    moments = [NOW + timedelta(seconds=seconds) for seconds in (2, 1, 3, 4)]
     ids = log.store.append_many([record(created_at=at) for at in moments])
-    assert [waiting.id for waiting in log.reader.pending(3)] == [ids[1], ids[3], ids[2]]
-    assert log.reader.oldest_pending() == moments[1]
+    assert [waiting.id for waiting in log.reader.pending(3)] == ids[:3]
+    assert log.reader.oldest_pending() == moments[0]
     assert log.reader.count_pending() == 4
 
 
@@ -41,12 +43,13 @@ def test_nothing_waits_in_an_empty_log(log: OpenLog) -> None:
     assert log.reader.count_pending() == 0
 
 
-def test_waiting_records_can_be_picked(log: OpenLog) -> None:
-    ids = log.store.append_many([record(), record(), record()])
-    assert [waiting.id for waiting in log.reader.pending_among([ids[2], 999, ids[0]])] == [
-        ids[2],
-        ids[0],
-    ]
+def test_the_waiting_signatures_of_certain_records_come_once_each(log: OpenLog) -> None:
+    def mate() -> MessageRecord:
+        return record(signature=b"<same/>", hash_chain_result=b"<r/>", hash_chain=b"<c/>")
+
+    ids = log.store.append_many([record(), mate(), mate(), record()])
+    picked = [ids[3], 999, ids[2], ids[1]]
+    assert [waiting.id for waiting in log.reader.pending_among(picked)] == [ids[3], ids[1]]
 
 
 def test_finds_all_records_of_a_message_id(log: OpenLog) -> None:
@@ -100,17 +103,18 @@ def test_a_search_tells_what_is_stamped_and_how_large_it_is(log: OpenLog) -> Non
     ids = log.store.write(
         [PreparedRecord(record(query_id="q"), attachments), PreparedRecord(record(query_id="q"))]
     )
-    timestamp_id = log.store.insert_timestamp(b"token", b"<result/>", at=NOW)
-    (waiting,) = log.reader.pending_among(ids[:1])
-    log.store.apply_timestamps(
-        timestamp_id, [StampedRecord(ids[0], waiting.signature_hash, b"<chain/>")]
-    )
+    stamp_batch(log, log.reader.pending_among(ids[:1]))
+    ids += log.store.write([PreparedRecord(record(query_id="q"), body=b"abcd")])
     found = log.reader.find("q")
-    assert [(item.is_stamped, item.attachment_bytes) for item in found] == [(True, 3), (False, 0)]
+    assert [(item.is_stamped, item.attachment_bytes) for item in found] == [
+        (True, 3),
+        (False, 0),
+        (False, 4),
+    ]
 
 
 def test_a_number_that_is_no_message_loads_nothing(log: OpenLog) -> None:
-    timestamp_id = log.store.insert_timestamp(b"token", None, at=NOW)
+    timestamp_id = log.store.insert_timestamp(b"token", b"<result/>", bytes(64), at=NOW)
     assert log.reader.load(timestamp_id) is None
     assert log.reader.load(10**6) is None
     assert log.reader.signature(timestamp_id) is None
@@ -133,8 +137,8 @@ def test_a_missing_piece_is_told_as_damage(log: OpenLog) -> None:
 
 def test_a_column_of_another_type_is_told_as_damage(file_log: OpenLog) -> None:
     (record_id,) = file_log.store.append_many([record()])
-    file_log.store._database.change("UPDATE message_content SET signature = 'text'")
-    file_log.store._database.change("UPDATE logrecord SET time = 'noon'")
+    file_log.store._database.change("UPDATE signature SET signature = 'text'")
+    file_log.store._database.change("UPDATE waiting_signature SET time = 'noon'")
     with pytest.raises(ConfigurationError, match="unexpected value"):
         file_log.reader.oldest_pending()
     with pytest.raises(ConfigurationError, match="unexpected value"):
@@ -144,7 +148,7 @@ def test_a_column_of_another_type_is_told_as_damage(file_log: OpenLog) -> None:
 def test_a_reader_changes_nothing(log: OpenLog) -> None:
     log.store.append_many([record()])
     with pytest.raises(ConfigurationError):
-        log.reader._database.change("DELETE FROM message_content")
+        log.reader._database.change("DELETE FROM signature")
     assert log.reader.count_pending() == 1
 
 
@@ -175,6 +179,51 @@ def test_a_reader_follows_a_log_that_was_replaced(tmp_path: Path) -> None:
         again.close()
 
 
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ("UPDATE signature SET signature = ?", "isn't the one that was stamped"),
+        ("UPDATE timestamp_record SET leaves = ?", "digest"),
+        ("UPDATE timestamp_record SET leaves = CAST(leaves || leaves || ? AS BLOB)", "digest"),
+        ("UPDATE timestamp_record SET hashchainresult = ?", "aren't those stamped"),
+    ],
+)
+def test_evidence_that_no_longer_fits_is_told_as_damage(
+    file_log: OpenLog, damage: str, told: str
+) -> None:
+    ids = file_log.store.append_many([record(), record()])
+    stamp_batch(file_log, file_log.reader.pending(10))
+    file_log.store._database.change(damage, (b"",))
+    with pytest.raises(ConfigurationError, match="damaged") as damaged:
+        file_log.reader.load(ids[0])
+    assert damaged.value.code is FaultCode.DATABASE_ERROR
+    assert told in damaged.value.message
+
+
+def test_a_place_among_the_digests_that_there_is_not_is_told_as_damage(file_log: OpenLog) -> None:
+    (record_id, _) = file_log.store.append_many([record(), record()])
+    stamp_batch(file_log, file_log.reader.pending(10))
+    for leaf in (-1, 2):
+        file_log.store._database.change("UPDATE stamped_signature SET leaf = ?", (leaf,))
+        with pytest.raises(ConfigurationError, match="has no digest"):
+            file_log.reader.load(record_id)
+
+
+def test_records_of_several_stamps_can_be_read_in_any_order(log: OpenLog) -> None:
+    stamps: dict[int, object] = {}
+    for _ in range(2):
+        ids = log.store.append_many([record() for _ in range(3)])
+        stamp_batch(log, log.reader.pending(10))
+        for record_id in ids:
+            stored = log.reader.load(record_id)
+            assert stored is not None
+            stamps[record_id] = stored.timestamp
+    for record_id in sorted(stamps, key=lambda number: number % 3):
+        stored = log.reader.load(record_id)
+        assert stored is not None
+        assert stored.timestamp == stamps[record_id]
+
+
 def test_attachment_bytes_stay_out_of_texts() -> None:
     assert "secret" not in repr(StoredAttachment(1, 6, bytes(64), b"secret"))
 
@@ -182,9 +231,11 @@ def test_attachment_bytes_stay_out_of_texts() -> None:
 @pytest.mark.parametrize(
     ("query", "index"),
     [
-        ("_PENDING", "logrecord_not_stamped"),
-        ("_OLDEST_PENDING", "logrecord_not_stamped"),
-        ("_FIND", "logrecord_query"),
+        ("_PENDING", "SCAN waiting_signature"),
+        ("_OLDEST_PENDING", "SCAN waiting_signature"),
+        ("_FIND", "query_index USING PRIMARY KEY (queryhash=?)"),
+        ("_FIND", "logrecord USING INTEGER PRIMARY KEY (rowid>?)"),
+        ("_FIND", "SEARCH r USING INTEGER PRIMARY KEY (rowid=?)"),
     ],
 )
 def test_frequent_questions_use_their_index(file_log: OpenLog, query: str, index: str) -> None:

@@ -7,6 +7,8 @@ import pytest
 from postroad.errors import ConfigurationError
 from postroad.securityserver.messagelog.opening import open_database
 from postroad.securityserver.messagelog.schema import SCHEMA_VERSION
+from postroad.securityserver.messagelog.store import PreparedAttachment, PreparedRecord
+from support.messagelog import record, stamp_batch
 
 if TYPE_CHECKING:
     from support.messagelog import OpenLog
@@ -40,20 +42,30 @@ def test_a_migration_that_fails_leaves_nothing_behind(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "column",
+    ("table", "columns"),
     [
-        "discriminator",
-        "time",
-        "archived",
-        "queryid",
-        "xrequestid",
-        "response",
-        "memberclass",
-        "membercode",
-        "subsystemcode",
-        "signaturehash",
-        "timestamprecord",
+        ("logrecord", "time, queryid, xrequestid, response, message, hashchain"),
+        ("logrecord", "instance, memberclass, membercode, subsystemcode"),
+        ("signature", "signature, hashchainresult"),
+        ("waiting_signature", "signaturehash"),
+        ("stamped_signature", "timestamprecord"),
+        ("timestamp_record", "timestamp, hashchainresult"),
+        ("message_attachment", "logrecord_id, attachment_no"),
+        ("last_archive_digest", "groupname, digest, filename"),
     ],
 )
-def test_the_protocols_columns_have_the_protocols_names(log: OpenLog, column: str) -> None:
-    log.store._database.rows(f"SELECT {column} FROM logrecord")
+def test_the_protocols_columns_have_the_protocols_names(
+    log: OpenLog, table: str, columns: str
+) -> None:
+    log.store._database.rows(f"SELECT {columns} FROM {table}")
+
+
+def test_nothing_of_a_record_stays_when_it_is_removed(log: OpenLog) -> None:
+    attachments = (PreparedAttachment(bytes(64), 3), PreparedAttachment(bytes(64), 3))
+    log.store.write([PreparedRecord(record(), attachments)])
+    log.store.append_many([record()])
+    stamp_batch(log, log.reader.pending(1))
+    log.store._database.change("DELETE FROM logrecord")
+    log.store._database.change("DELETE FROM signature")
+    for table in ("message_attachment", "waiting_signature", "stamped_signature"):
+        assert log.store._database.rows(f"SELECT * FROM {table}") == []

@@ -69,7 +69,7 @@ def test_a_full_database_is_told_and_works_again_with_space(path: Path) -> None:
 
 def test_a_broken_file_is_told_and_works_again_when_mended(path: Path) -> None:
     store = LogStore(SqliteDatabase(path))
-    store.append_many([record()])
+    (first,) = store.append_many([record()])
     store.close()
     sound = path.read_bytes()
     path.write_bytes(b"not a database at all" * 1000)
@@ -78,7 +78,7 @@ def test_a_broken_file_is_told_and_works_again_when_mended(path: Path) -> None:
         broken.append_many([record()])
     assert refused.value.fault_code == "logging_failed.database_error"
     path.write_bytes(sound)
-    assert broken.append_many([record()]) == [2]
+    assert broken.append_many([record()])[0] > first
     broken.close()
 
 
@@ -114,7 +114,7 @@ def test_a_read_only_log_is_told(path: Path) -> None:
     writable.append_many([record()])
     reader = SqliteDatabase(path, read_only=True)
     with pytest.raises(ConfigurationError) as refused:
-        reader.change("DELETE FROM message_content")
+        reader.change("DELETE FROM signature")
     assert refused.value.fault_code == "logging_failed.database_error"
     reader.close()
     writable.close()
@@ -123,9 +123,14 @@ def test_a_read_only_log_is_told(path: Path) -> None:
 def test_a_failed_transaction_is_rolled_back(path: Path) -> None:
     database = SqliteDatabase(path)
     database.migrate()
-    with pytest.raises(RuntimeError), database.transaction():
-        database.change("INSERT INTO log_state (name, value) VALUES ('a', x'00')")
-        raise RuntimeError
+
+    def write_and_fail() -> None:
+        with database.transaction():
+            database.change("INSERT INTO log_state (name, value) VALUES ('a', x'00')")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_and_fail()
     assert database.rows("SELECT name FROM log_state") == []
     database.close()
 
@@ -185,3 +190,56 @@ def test_a_reader_opens_a_log_that_nobody_writes(path: Path) -> None:
     reader = LogReader.open(f"sqlite:///{path}")
     assert reader.count_pending() == 1
     reader.close()
+
+
+def test_numbers_of_a_transaction_that_failed_are_never_used(path: Path) -> None:
+    database = SqliteDatabase(path)
+    database.migrate()
+    with database.transaction():
+        first = database.reserve_ids(2)
+
+    def reserve_and_fail() -> None:
+        with database.transaction():
+            database.reserve_ids(3)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        reserve_and_fail()
+    with database.transaction():
+        later = database.reserve_ids(5000)
+    assert len(set(first + later)) == 5002
+    assert later == sorted(later)
+    assert later[0] > first[-1]
+    database.close()
+
+
+def test_room_is_made_for_the_write_ahead_log_and_nothing_is_lost_by_it(path: Path) -> None:
+    wal = path.with_name("messagelog.sqlite-wal")
+    room = 1_000_000
+    store = LogStore(SqliteDatabase(path, log_reserve=room))
+    store.append_many([record() for _ in range(3)])
+    assert wal.stat().st_size == room
+    # A process that dies here leaves the log with the zeros behind it.
+    copy = path.with_name("copy.sqlite")
+    copy.write_bytes(path.read_bytes())
+    copy.with_name("copy.sqlite-wal").write_bytes(wal.read_bytes())
+    store.append_many([record()])
+    assert wal.stat().st_size == room
+    store.close()
+    again = LogStore(SqliteDatabase(copy, log_reserve=room))
+    again.append_many([record()])
+    reader = LogReader.open(f"sqlite:///{copy}")
+    assert reader.count_pending() == 4
+    reader.close()
+    again.close()
+
+
+def test_a_checkpoint_makes_use_of_the_room_again(path: Path) -> None:
+    wal = path.with_name("messagelog.sqlite-wal")
+    room = 500_000
+    store = LogStore(SqliteDatabase(path, log_reserve=room))
+    for _ in range(20):
+        store.append_many([record(message=bytes(100_000))])
+        store.checkpoint()
+    assert wal.stat().st_size == room
+    store.close()

@@ -6,24 +6,25 @@ import pytest
 
 from postroad.errors import MalformedInput
 from postroad.evidence.digests import SIGNATURES_PART, TIMESTAMP_CHAIN_PART, PartDigest
+from postroad.evidence.hashchain import build_hash_chains
 from postroad.evidence.hashchain_verification import verify_hash_chain
 from postroad.evidence.xades import add_signature_timestamp
 from postroad.evidence.xades_parsing import parse_signature
-from postroad.securityserver.messagelog.reading import PendingRecord
+from postroad.securityserver.messagelog.reading import PendingSignature
+from postroad.securityserver.messagelog.records import SIGNATURE_DIGEST
 from postroad.securityserver.messagelog.stamping_plan import (
     next_run,
     order_services,
     plan_batch,
     plan_single,
-    records_to_take,
+    signatures_to_take,
     stamping_interval,
 )
-from postroad.securityserver.messagelog.store import SIGNATURE_DIGEST
 from support.signing import Bench, message_parts
 
 
-def pending(number: int, signature: bytes) -> PendingRecord:
-    return PendingRecord(number, SIGNATURE_DIGEST.digest(signature))
+def pending(number: int, signature: bytes) -> PendingSignature:
+    return PendingSignature(number, SIGNATURE_DIGEST.digest(signature))
 
 
 @pytest.fixture(scope="module")
@@ -47,21 +48,26 @@ def test_a_signature_that_has_a_stamp_gets_no_second_one(signature: bytes) -> No
         plan_single(pending(1, stamped), stamped)
 
 
-@pytest.mark.parametrize("count", [2, 3, 7])
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_a_batch_stamp_proves_each_of_its_signatures(count: int) -> None:
     signatures = [f"<signature {number}/>".encode() for number in range(count)]
     plan = plan_batch([pending(number, data) for number, data in enumerate(signatures, 1)])
-    for data, chain in zip(signatures, plan.chains, strict=True):
-        verify_hash_chain(
-            plan.data,
-            {TIMESTAMP_CHAIN_PART: chain},
-            {SIGNATURES_PART: PartDigest.of(SIGNATURES_PART, data, SIGNATURE_DIGEST)},
-        )
+    assert plan.signature_ids == tuple(range(1, count + 1))
+    parts = [PartDigest.of(SIGNATURES_PART, data, SIGNATURE_DIGEST) for data in signatures]
+    built = build_hash_chains(
+        [[part] for part in (parts if count > 1 else parts * 2)],
+        SIGNATURE_DIGEST,
+        chain_file=TIMESTAMP_CHAIN_PART,
+    )
+    assert plan.data == built.result
+    assert plan.leaves[: count * SIGNATURE_DIGEST.size] == b"".join(part.value for part in parts)
+    for part, chain in zip(parts, built.chains, strict=False):
+        verify_hash_chain(plan.data, {TIMESTAMP_CHAIN_PART: chain}, {SIGNATURES_PART: part})
 
 
 def test_a_batch_may_hold_the_same_signature_twice() -> None:
     plan = plan_batch([pending(1, b"<same/>"), pending(2, b"<same/>")])
-    assert len(plan.chains) == 2
+    assert plan.signature_ids == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -106,8 +112,8 @@ def test_the_next_run_comes_after(
 
 
 def test_after_a_failure_records_are_tried_one_at_a_time() -> None:
-    assert records_to_take(10_000, is_failing=True) == 1
-    assert records_to_take(10_000, is_failing=False) == 10_000
+    assert signatures_to_take(10_000, is_failing=True) == 1
+    assert signatures_to_take(10_000, is_failing=False) == 10_000
 
 
 def test_services_are_asked_in_the_administrators_order_once_each() -> None:

@@ -10,12 +10,14 @@ import pytest
 
 from postroad.errors import ConfigurationError, FaultCode
 from postroad.evidence.container_verification import ContainerReport, verify_container
+from postroad.evidence.digests import SIGNATURES_PART, TIMESTAMP_CHAIN_PART, PartDigest
+from postroad.evidence.hashchain_verification import verify_hash_chain
 from postroad.ports import FetchedResponse
 from postroad.securityserver.messagelog import timestamping
 from postroad.securityserver.messagelog.export import build_container
 from postroad.securityserver.messagelog.stop_rule import TimestampingState
 from postroad.securityserver.messagelog.timestamping import StampingReport, StampingRules
-from support.signing import NOW, Bench
+from support.signing import NOW, SHA512, Bench
 from support.stamping import TSA, StampingBench, sqlite_url, stamping_bench, unreachable
 
 
@@ -233,34 +235,34 @@ def test_a_single_stamp_lost_in_a_crash_is_made_good(bench: StampingBench) -> No
     verified(bench, record_id)
 
 
-def test_a_signature_that_cannot_carry_a_stamp_shares_one(bench: StampingBench) -> None:
+def test_a_signature_that_cannot_carry_a_stamp_gets_one_beside_it(bench: StampingBench) -> None:
     from support.messagelog import record
 
-    (odd,) = bench.log.store.append_many(
-        [record(signature=b"<odd/>", created_at=NOW - timedelta(hours=1))]
-    )
-    assert run(bench).stamped == 0  # alone: it waits for company, and nobody is blamed
-    assert bench.state().failing_since is None
-    bench.services.answers[TSA] = unreachable()
-    good = bench.append()
-    run(bench)
-    bench.services.answers.clear()
-    assert run(bench).stamped == 2  # in spite of the failure before: as a pair
+    (odd,) = bench.log.store.append_many([record(signature=b"<odd/>")])
+    report = run(bench)
+    assert (report.stamped, report.error) == (1, None)
     stored = bench.log.reader.load(odd)
     assert stored is not None
+    assert stored.signature == b"<odd/>"
     assert stored.timestamp is not None
-    assert stored.timestamp.hash_chain is not None
-    assert verified(bench, good).batch_timestamp
+    assert stored.timestamp.hash_chain_result is not None
+    verify_hash_chain(
+        stored.timestamp.hash_chain_result,
+        {TIMESTAMP_CHAIN_PART: stored.timestamp.hash_chain or b""},
+        {SIGNATURES_PART: PartDigest.of(SIGNATURES_PART, b"<odd/>", SHA512)},
+    )
 
 
 def test_a_damaged_signature_is_no_obstacle_for_others(bench: StampingBench) -> None:
+    bench.services.answers[TSA] = unreachable()
     damaged = bench.append(at=NOW - timedelta(hours=1))
     bench.log.store._database.change(
-        "UPDATE message_content SET signature = ? WHERE logrecord_id = ?", (b"<x/>", damaged)
+        "UPDATE signature SET signature = ? WHERE id = ?", (b"<x/>", damaged)
     )
-    assert run(bench).stamped == 0
     good = bench.append()
-    assert run(bench).stamped == 2
+    run(bench)
+    bench.services.answers.clear()
+    assert [run(bench).stamped, run(bench).stamped] == [1, 1]  # one at a time, the damaged first
     verified(bench, good)
 
 
@@ -312,11 +314,23 @@ def test_two_jobs_may_stamp_at_once_and_each_record_keeps_one_stamp(bench: Stamp
 def test_a_service_whose_clock_differs_is_remarked(bench: StampingBench) -> None:
     bench.append()
     bench.services.clock = replace(bench.clock)
-    bench.services.clock.pass_time(minutes=6)
+    bench.services.clock.pass_time(seconds=45)
     assert run(bench).stamped == 1
     (status,) = bench.state().services
     assert status.ok
     assert "its clock says" in status.message
+
+
+@pytest.mark.parametrize("minutes", [2, -2, 60, -60])
+def test_a_stamp_far_from_our_own_time_is_refused(bench: StampingBench, minutes: int) -> None:
+    bench.append()
+    bench.services.clock = replace(bench.clock)
+    bench.services.clock.pass_time(minutes=minutes)
+    assert run(bench).stamped == 0
+    (status,) = bench.state().services
+    assert not status.ok
+    assert "its clock says" in status.message
+    assert bench.state().failing_since is not None
 
 
 def test_a_service_that_is_no_longer_configured_is_forgotten(bench: StampingBench) -> None:

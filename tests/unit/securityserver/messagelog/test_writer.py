@@ -11,14 +11,25 @@ import msgspec
 import pytest
 
 from postroad.adapters import log_protocol as protocol
-from postroad.errors import ConfigurationError, FaultCode
+from postroad.adapters.log_client import _Frame
+from postroad.errors import ConfigurationError, FaultCode, PostroadError
 from postroad.securityserver.messagelog import writer as process
 from postroad.securityserver.messagelog.housekeeping import Housekeeping
 from postroad.securityserver.messagelog.intake import LogWriter, WriterRules
 from postroad.securityserver.messagelog.opening import open_database
 from postroad.securityserver.messagelog.reading import LogReader
+from postroad.securityserver.messagelog.records import (
+    SIGNATURE_DIGEST,
+    Body,
+    Direction,
+    InlineBody,
+    MessageRecord,
+    Side,
+    SpooledBody,
+)
+from postroad.securityserver.messagelog.stamping_plan import plan_batch
 from postroad.securityserver.messagelog.stop_rule import STATE_NAME
-from postroad.securityserver.messagelog.store import SIGNATURE_DIGEST, LogStore
+from postroad.securityserver.messagelog.store import LogStore
 from postroad.securityserver.messagelog.writer import WriterService, rules_of
 from postroad.securityserver.settings import parse_settings
 from support.central_server import MovingClock
@@ -28,14 +39,36 @@ encode = msgspec.msgpack.encode
 
 
 @dataclass
+class Reply:
+    """Keeps what the caller of a direct method hears."""
+
+    heard: asyncio.Future[protocol.AppendResult]
+
+    def result(self, result: object) -> None:
+        # What goes over the wire must be what the client can read.
+        data = encode(result)
+        self.heard.set_result(msgspec.msgpack.decode(data, type=protocol.AppendResult))
+
+    def refusal(self, error: PostroadError) -> None:
+        self.heard.set_exception(error)
+
+
+def frame(*records: MessageRecord) -> protocol.AppendArgument:
+    made = _Frame()
+    for item in records:
+        made.add(item)
+    return made.argument
+
+
+@dataclass
 class Open:
     service: WriterService
     reader: LogReader
 
-    async def append(self, *records: object) -> list[protocol.AppendOutcome]:
-        outcomes = await self.service.handle(protocol.APPEND, encode(list(records)))
-        assert isinstance(outcomes, list)
-        return outcomes
+    async def append(self, argument: object) -> protocol.AppendResult:
+        reply = Reply(asyncio.get_running_loop().create_future())
+        self.service.append(msgspec.Raw(encode(argument)), reply)
+        return await reply.heard
 
 
 @contextlib.asynccontextmanager
@@ -60,14 +93,67 @@ async def opened(home: Path) -> AsyncIterator[Open]:
 def test_each_record_of_a_frame_has_its_outcome(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with opened(tmp_path) as log:
-            outcomes = await log.append(
-                record(), record(query_id="x" * 256), {"not": "a record"}, record()
-            )
-            assert [bool(outcome.id) for outcome in outcomes] == [True, False, False, True]
-            assert [outcome.code for outcome in outcomes[1:3]] == ["logging_failed"] * 2
-            assert "256 characters" in outcomes[1].message
-            assert "can't be read" in outcomes[2].message
+            argument = frame(record(), record(query_id="x" * 256), record(), record())
+            argument.records[2] = msgspec.Raw(encode({"not": "a record"}))
+            result = await log.append(argument)
+            assert [bool(record_id) for record_id in result.ids] == [True, False, False, True]
+            assert [result.failures[place].code for place in (1, 2)] == ["logging_failed"] * 2
+            assert "256 characters" in result.failures[1].message
+            assert "can't be read" in result.failures[2].message
             assert log.reader.count_pending() == 2
+
+    asyncio.run(scenario())
+
+
+def test_what_arrives_is_what_was_sent(tmp_path: Path) -> None:
+    def mate(*bodies: Body, direction: Direction, number: int) -> MessageRecord:
+        return record(
+            *bodies,
+            direction=direction,
+            signature=b"<same/>",
+            hash_chain_result=b"<result/>",
+            hash_chain=f"<chain {number}/>".encode(),
+        )
+
+    records = [
+        mate(InlineBody(b"body"), direction=Direction.REQUEST, number=1),
+        mate(direction=Direction.RESPONSE, number=2),
+        record(request_id=None, side=Side.SERVER),
+    ]
+
+    async def scenario() -> None:
+        async with opened(tmp_path) as log:
+            argument = frame(*records)
+            assert len(argument.signatures) == 2
+            result = await log.append(argument)
+            for record_id, sent in zip(result.ids, records, strict=True):
+                stored = log.reader.load(record_id)
+                assert stored is not None
+                assert (stored.query_id, stored.request_id) == (sent.query_id, sent.request_id)
+                assert (stored.party, stored.direction) == (sent.party, sent.direction)
+                assert (stored.message, stored.signature) == (sent.message, sent.signature)
+                assert stored.hash_chain_result == sent.hash_chain_result
+                assert stored.hash_chain == sent.hash_chain
+                assert stored.created_at == sent.created_at
+                assert [body.content for body in stored.attachments] == [
+                    body.data for body in sent.attachments if isinstance(body, InlineBody)
+                ]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("number", [-1, 1, 7])
+def test_a_record_whose_signature_is_missing_is_refused(tmp_path: Path, number: int) -> None:
+    async def scenario() -> None:
+        async with opened(tmp_path) as log:
+            argument = frame(record())
+            form = msgspec.msgpack.decode(argument.records[0], type=protocol.RecordForm)
+            argument.records.append(
+                msgspec.Raw(encode(msgspec.structs.replace(form, signature=number)))
+            )
+            result = await log.append(argument)
+            assert [bool(record_id) for record_id in result.ids] == [True, False]
+            assert "signature isn't there" in result.failures[1].message
 
     asyncio.run(scenario())
 
@@ -75,7 +161,17 @@ def test_each_record_of_a_frame_has_its_outcome(tmp_path: Path) -> None:
 def test_an_empty_frame_has_no_outcomes(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with opened(tmp_path) as log:
-            assert await log.append() == []
+            assert await log.append(frame()) == protocol.AppendResult([])
+
+    asyncio.run(scenario())
+
+
+def test_a_frame_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with opened(tmp_path) as log:
+            with pytest.raises(ConfigurationError) as refused:
+                await log.append("nonsense")
+            assert refused.value.code is FaultCode.LOGGING_FAILED
 
     asyncio.run(scenario())
 
@@ -84,14 +180,16 @@ def test_a_defect_is_told_by_its_kind_only(tmp_path: Path, monkeypatch: pytest.M
     async def scenario() -> None:
         async with opened(tmp_path) as log:
 
-            def fail(_self: LogWriter, _record: object) -> asyncio.Future[int]:
-                future = asyncio.get_running_loop().create_future()
-                future.set_exception(ZeroDivisionError("inner detail"))
-                return future
+            async def fail(*_: object) -> int:
+                raise ZeroDivisionError("inner detail")
 
-            monkeypatch.setattr(LogWriter, "submit", fail)
-            (outcome,) = await log.append(record())
-            assert outcome == protocol.AppendOutcome(0, "logging_failed", "ZeroDivisionError")
+            monkeypatch.setattr(LogWriter, "_store_spooled", fail)
+            result = await log.append(frame(record(), record(SpooledBody("f", bytes(64), 1))))
+            assert result.ids[0]
+            failure = result.failures[1]
+            assert failure.code == "logging_failed"
+            assert "ZeroDivisionError" in failure.message
+            assert "inner detail" not in failure.message
 
     asyncio.run(scenario())
 
@@ -99,21 +197,20 @@ def test_a_defect_is_told_by_its_kind_only(tmp_path: Path, monkeypatch: pytest.M
 def test_stamps_are_applied(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with opened(tmp_path) as log:
-            first, second = await log.append(record(), record(signature=b"<s/>"))
-            (waiting,) = log.reader.pending_among([first.id])
-            stamp = protocol.TimestampArgument(b"token", b"<result/>", NOW)
+            result = await log.append(frame(record(), record(), record(signature=b"<s/>")))
+            plan = plan_batch(log.reader.pending_among(result.ids[:2]))
+            stamp = protocol.TimestampArgument(b"token", plan.data, plan.leaves, NOW)
             timestamp_id = await log.service.handle(protocol.INSERT_TIMESTAMP, encode(stamp))
-            stamped = protocol.StampedArgument(first.id, waiting.signature_hash, b"<chain/>")
-            applied = protocol.ApplyArgument(int(str(timestamp_id)), (stamped,))
-            assert await log.service.handle(protocol.APPLY_TIMESTAMPS, encode(applied)) == 1
+            applied = protocol.ApplyArgument(int(str(timestamp_id)), 0, result.ids[:2])
+            assert await log.service.handle(protocol.APPLY_TIMESTAMPS, encode(applied)) == 2
             single = protocol.SingleArgument(
-                second.id, SIGNATURE_DIGEST.digest(b"<s/>"), b"<t/>", b"token", NOW
+                result.ids[2], SIGNATURE_DIGEST.digest(b"<s/>"), b"<t/>", b"token", NOW
             )
             assert await log.service.handle(protocol.APPLY_SINGLE, encode(single)) is True
             assert log.reader.count_pending() == 0
             status = await log.service.handle(protocol.STATUS, encode(None))
             assert isinstance(status, protocol.LogStatus)
-            assert status.written == 2
+            assert status.written == 3
 
     asyncio.run(scenario())
 
@@ -121,7 +218,6 @@ def test_stamps_are_applied(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "method",
     [
-        protocol.APPEND,
         protocol.INSERT_TIMESTAMP,
         protocol.APPLY_TIMESTAMPS,
         protocol.APPLY_SINGLE,
@@ -167,8 +263,11 @@ def test_the_rules_come_from_the_settings(tmp_path: Path) -> None:
 
 def test_a_second_writer_is_kept_out(tmp_path: Path) -> None:
     lock = tmp_path / "run" / "logwriter.lock"
-    with process._only_one(lock):
-        with pytest.raises(ConfigurationError, match="another log writer"), process._only_one(lock):
-            pass
+    with (
+        process._only_one(lock),
+        pytest.raises(ConfigurationError, match="another log writer"),
+        process._only_one(lock),
+    ):
+        pass
     with process._only_one(lock):
         pass
