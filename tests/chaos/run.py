@@ -115,7 +115,7 @@ def _say(text: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="less than three minutes")
+    parser.add_argument("--quick", action="store_true", help="smaller forms, some minutes")
     parser.add_argument("--only", nargs="+", help="names of scenarios (see --list)")
     parser.add_argument("--list", action="store_true", help="list the scenarios and end")
     parser.add_argument("--seed", type=int, default=1)
