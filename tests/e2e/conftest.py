@@ -15,9 +15,13 @@ from postroad.demo.layout import Layout
 
 
 def network(number: int) -> str:
-    """A loopback network that no other test process uses."""
+    """A loopback network that no other test process uses.
+
+    ``POSTROAD_TEST_NETWORK`` moves them, so that several test runs fit on one machine.
+    """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    return f"127.{100 + worker}.{number}"
+    first = int(os.environ.get("POSTROAD_TEST_NETWORK", "100"))
+    return f"127.{first + worker}.{number}"
 
 
 @contextmanager

@@ -167,8 +167,10 @@ def with_certificate(token: bytes, certificate: Certificate) -> bytes:
         asn1crypto.cms.CertificateChoices.load(der)
         for der in (certificate.der, *parsed.certificates)
     ]
-    parsed.content_info["content"]["certificates"] = asn1crypto.cms.CertificateSet(certificates)
-    return bytes(parsed.content_info.dump())
+    # What was taken apart is put together again at each level below twice: start from a whole one.
+    content_info = asn1crypto.cms.ContentInfo.load(token)
+    content_info["content"]["certificates"] = asn1crypto.cms.CertificateSet(certificates)
+    return bytes(content_info.dump())
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """How does the message log speak to its database, whichever product it is?
 
-The log needs very little: run a statement, insert many rows, one transaction at a time, from one
-thread. ``LogDatabase`` says so; ``sqlite`` and ``postgresql`` fulfil it. Statements are written
+The log needs very little: run a statement, insert many rows, one transaction and one caller at a
+time. ``LogDatabase`` says so; ``sqlite`` and ``postgresql`` fulfil it. Statements are written
 once, with ``?`` for parameters. This isn't SQLAlchemy because the log is on the path of every
 message: what counts here is the processor time per row and when exactly a commit is on the disk.
 

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from postroad.clock import Clock
     from postroad.securityserver.messagelog.intake import LogWriter
 
-CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
-"""Committed bytes after which a checkpoint is made at once instead of at the next tick."""
+CHECKPOINT_BYTES: Final = 2 * 1024 * 1024
+"""Committed bytes after which a checkpoint is made at the next tick; they take about three times
+as much of the write-ahead log."""
+CHECKPOINT_S: Final = 1.0
+"""Seconds after which there is one also for less."""
 LOG_RESERVE: Final = 16 * 1024 * 1024
 """Room that the write-ahead log has from the start."""
 LONGEST_LOG: Final = 8 * 1024 * 1024
@@ -62,6 +65,7 @@ class Housekeeping:
         """Work until ``stop`` is set; nothing is left running when this returns."""
         loop = asyncio.get_running_loop()
         next_clean = 0.0
+        next_checkpoint = 0.0
         next_listing = loop.time() + LIST_S
         while not stop.is_set():
             now = loop.time()
@@ -74,7 +78,9 @@ class Housekeeping:
             if now >= next_listing or self._writer.unlisted >= LIST_AFTER:
                 next_listing = now + LIST_S
                 await self._attempt("list", self.list_queries())
-            await self._attempt("checkpoint", self.checkpoint())
+            if now >= next_checkpoint or self._writer.uncheckpointed >= CHECKPOINT_BYTES:
+                next_checkpoint = now + CHECKPOINT_S
+                await self._attempt("checkpoint", self.checkpoint())
             if self._writer.uncheckpointed < CHECKPOINT_BYTES:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(TICK_S):

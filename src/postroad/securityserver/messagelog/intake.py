@@ -105,7 +105,7 @@ class LogWriter:
                 outcomes.settle([place], [record])
                 continue
             refusal = self._refusal(record) or stop
-            if record.has_spool_files:
+            if record.attachments and record.has_spool_files:
                 task = asyncio.ensure_future(self._store_spooled(record, refusal))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)

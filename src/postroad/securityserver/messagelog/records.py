@@ -82,17 +82,19 @@ def check_record(record: MessageRecord) -> None:
         raise logging_failed("a record has both a hash chain and its result, or neither")
     if not record.message or not record.signature:
         raise logging_failed("a record needs a message and its signature")
-    if record_bytes(record) > MAX_MESSAGE_BYTES:
+    size = record_bytes(record)
+    if size > MAX_MESSAGE_BYTES:
         raise logging_failed(
-            f"message, signature and hash chains are {record_bytes(record)} bytes; at most "
+            f"message, signature and hash chains are {size} bytes; at most "
             f"{MAX_MESSAGE_BYTES} can be logged"
         )
-    if len(record.attachments) > MAX_ATTACHMENTS:
-        raise logging_failed(
-            f"{len(record.attachments)} attachments; at most {MAX_ATTACHMENTS} can be logged"
-        )
-    for body in record.attachments:
-        _check_body(body)
+    if record.attachments:
+        if len(record.attachments) > MAX_ATTACHMENTS:
+            raise logging_failed(
+                f"{len(record.attachments)} attachments; at most {MAX_ATTACHMENTS} can be logged"
+            )
+        for body in record.attachments:
+            _check_body(body)
 
 
 def record_bytes(record: MessageRecord) -> int:
@@ -147,14 +149,15 @@ def moment(milliseconds: int) -> datetime:
 
 
 def _check_text(name: str, value: str, limit: int) -> None:
+    if 0 < len(value) <= limit and "\0" not in value:
+        return
     if not value:
         raise logging_failed(f"the {name} is empty")
     if len(value) > limit:
         raise logging_failed(
             f"the {name} is {len(value)} characters long; at most {limit} can be logged"
         )
-    if "\0" in value:
-        raise logging_failed(f"the {name} holds a NUL character, which can't be logged")
+    raise logging_failed(f"the {name} holds a NUL character, which can't be logged")
 
 
 def _check_body(body: Body) -> None:

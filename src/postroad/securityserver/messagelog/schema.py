@@ -12,11 +12,14 @@ Names follow the protocol's message log (reference: ``logrecord``, ``message_att
   (see ``store``), so whoever removes old records knows where to look for others that need it.
 - Messages are found by ``query_index``, whose keys come in no order at all, so each would cost
   writing a page of its own. They are listed there later, many at a time and sorted; ``log_state``
-  says up to which record that has been done, and searches look through the few others. Who removes
-  a record removes its entry, too.
+  says up to which record that has been done, and searches look through the few others.
 - Signatures are what is stamped: ``waiting_signature`` lists those that wait, and
   ``stamped_signature`` names the time-stamp of each and its place among the digests (``leaves``)
   that the time-stamp's hash chain joins. The chain of one is made from them when it's wanted.
+
+Some references aren't declared as such, because checking them would read large rows at the wrong
+moment: who removes a signature removes its entry in ``stamped_signature``, and who removes a record
+removes its entry in ``query_index`` and its pieces.
 
 An attachment that isn't in ``body`` has a row in ``message_attachment``. A large one is stored in
 pieces, which are written between the commits of other records instead of holding them up;
@@ -61,7 +64,7 @@ _FIRST: Final = (
     """,
     """
     CREATE TABLE stamped_signature (
-        signature_id BIGINT PRIMARY KEY REFERENCES signature (id) ON DELETE CASCADE,
+        signature_id BIGINT PRIMARY KEY,
         timestamprecord BIGINT NOT NULL REFERENCES timestamp_record (id),
         leaf INTEGER
     )

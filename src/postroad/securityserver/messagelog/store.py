@@ -1,8 +1,8 @@
 """How are records and time-stamps put into the message log, and its state kept?
 
-``LogStore`` is used by one thread of one process, the log writer. What must go together goes in one
-transaction, and nothing is acknowledged before that transaction is on the disk. Reading is in
-``reading``; it has a connection of its own and never waits for the writer.
+``LogStore`` is used by one process, the log writer, for one call at a time. What must go together
+goes in one transaction, and nothing is acknowledged before that transaction is on the disk.
+Reading is in ``reading``; it has a connection of its own and never waits for the writer.
 """
 
 from __future__ import annotations
@@ -62,14 +62,11 @@ _ATTACHMENT_COLUMNS: Final = (
     "content",
 )
 _PIECE_COLUMNS: Final = ("logrecord_id", "attachment_no", "piece_no", "content")
-_MARK_STAMPED: Final = """
-    INSERT INTO stamped_signature (signature_id, timestamprecord, leaf)
-    SELECT signature_id, CAST(? AS BIGINT), CAST(? AS INTEGER) FROM waiting_signature
-     WHERE signature_id = ? AND signaturehash = ?
+_WAITING_BETWEEN: Final = """
+    SELECT signature_id, signaturehash FROM waiting_signature WHERE signature_id BETWEEN ? AND ?
 """
-_MARK_NOT_WAITING: Final = """
-    DELETE FROM waiting_signature WHERE signature_id = ? AND signaturehash = ?
-"""
+_NOT_WAITING_BETWEEN: Final = "DELETE FROM waiting_signature WHERE signature_id BETWEEN ? AND ?"
+_NOT_WAITING: Final = "DELETE FROM waiting_signature WHERE signature_id = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,14 +206,25 @@ class LogStore:
         self.prepare()
         with self._database.transaction():
             leaves = self._leaves(timestamp_id, first_leaf, len(signature_ids))
-            marked = [
-                (timestamp_id, leaf, signature_id, digest)
+            if not signature_ids:
+                return 0
+            bounds = (min(signature_ids), max(signature_ids))
+            waiting = self._waiting_between(*bounds)
+            marked: list[tuple[Value, ...]] = [
+                (signature_id, timestamp_id, leaf)
                 for leaf, (signature_id, digest) in enumerate(
                     zip(signature_ids, leaves, strict=True), first_leaf
                 )
+                if waiting.get(signature_id) == digest
             ]
-            self._database.change_many(_MARK_STAMPED, marked)
-            return self._database.change_many(_MARK_NOT_WAITING, [row[2:] for row in marked])
+            self._database.insert(
+                "stamped_signature", ("signature_id", "timestamprecord", "leaf"), marked
+            )
+            if len(marked) == len(waiting):
+                self._database.change(_NOT_WAITING_BETWEEN, bounds)
+            else:
+                self._database.change_many(_NOT_WAITING, [row[:1] for row in marked])
+            return len(marked)
 
     def apply_single(
         self,
@@ -233,8 +241,10 @@ class LogStore:
         """
         self.prepare()
         with self._database.transaction():
-            if not self._database.change(_MARK_NOT_WAITING, (signature_id, signature_hash)):
+            waiting = self._waiting_between(signature_id, signature_id)
+            if waiting.get(signature_id) != signature_hash:
                 return False
+            self._database.change(_NOT_WAITING, (signature_id,))
             timestamp_id = self._insert_timestamp(token, None, None, at)
             self._database.change(
                 "UPDATE signature SET signature = ? WHERE id = ?", (signature, signature_id)
@@ -354,6 +364,11 @@ class LogStore:
             [(timestamp_id, epoch_milliseconds(at), token, result, leaves)],
         )
         return timestamp_id
+
+    def _waiting_between(self, first: int, last: int) -> dict[int, bytes]:
+        """Return the digests of the signatures that wait, by their numbers."""
+        rows = self._database.rows(_WAITING_BETWEEN, (first, last))
+        return dict(cast("list[tuple[int, bytes]]", rows))
 
     def _leaves(self, timestamp_id: int, first: int, count: int) -> list[bytes]:
         size = SIGNATURE_DIGEST.size

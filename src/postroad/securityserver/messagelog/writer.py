@@ -12,7 +12,7 @@ import gc
 import os
 import signal
 from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 import uvloop
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from postroad.securityserver.messagelog.committing import Outcome
     from postroad.securityserver.settings import Settings
 
+GARBAGE_THRESHOLD: Final = 20_000
 _frame_decoder = msgspec.msgpack.Decoder(protocol.AppendArgument)
 _record_decoder = msgspec.msgpack.Decoder(protocol.RecordForm)
 
@@ -173,6 +174,8 @@ def run(settings: Settings) -> None:
     """
     configure_logging(process="logwriter", style=settings.server.log_format)
     gc.freeze()
+    # Every record makes a few short-lived objects and no cycles: look for those seldom.
+    gc.set_threshold(GARBAGE_THRESHOLD)
     with _only_one(settings.run_path / "logwriter.lock"):
         uvloop.run(serve(settings))
 

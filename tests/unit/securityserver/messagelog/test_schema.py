@@ -8,7 +8,7 @@ from postroad.errors import ConfigurationError
 from postroad.securityserver.messagelog.opening import open_database
 from postroad.securityserver.messagelog.schema import SCHEMA_VERSION
 from postroad.securityserver.messagelog.store import PreparedAttachment, PreparedRecord
-from support.messagelog import record, stamp_batch
+from support.messagelog import record
 
 if TYPE_CHECKING:
     from support.messagelog import OpenLog
@@ -60,12 +60,11 @@ def test_the_protocols_columns_have_the_protocols_names(
     log.store._database.rows(f"SELECT {columns} FROM {table}")
 
 
-def test_nothing_of_a_record_stays_when_it_is_removed(log: OpenLog) -> None:
+def test_small_rows_go_with_what_they_belong_to(log: OpenLog) -> None:
     attachments = (PreparedAttachment(bytes(64), 3), PreparedAttachment(bytes(64), 3))
     log.store.write([PreparedRecord(record(), attachments)])
     log.store.append_many([record()])
-    stamp_batch(log, log.reader.pending(1))
     log.store._database.change("DELETE FROM logrecord")
     log.store._database.change("DELETE FROM signature")
-    for table in ("message_attachment", "waiting_signature", "stamped_signature"):
+    for table in ("message_attachment", "waiting_signature"):
         assert log.store._database.rows(f"SELECT * FROM {table}") == []
