@@ -16,7 +16,13 @@ from postroad.centralserver.registry.change import details_of, list_change_log, 
 from postroad.centralserver.registry.system import instance_status
 from postroad.centralserver.settings import FILE_NAME, load_settings
 from postroad.centralserver.signing_keys import KeyAlgorithm
-from postroad.cli import central_keys, central_registry, central_requests, central_trust
+from postroad.cli import (
+    central_federation,
+    central_keys,
+    central_registry,
+    central_requests,
+    central_trust,
+)
 from postroad.cli.central_context import (
     Cell,
     changing,
@@ -236,5 +242,6 @@ for addition in (
     *central_requests.COMMANDS,
     *central_trust.COMMANDS,
     *central_keys.COMMANDS,
+    *central_federation.COMMANDS,
 ):
     command.add_command(addition)

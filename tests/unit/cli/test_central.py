@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
+from postroad.adapters.system_clock import SystemClock
 from postroad.centralserver.node import NewInstance, initialize_node
 from postroad.centralserver.settings import load_settings
 from postroad.centralserver.signing_keys import KeyAlgorithm
@@ -24,6 +25,7 @@ from support.central_server import (
     lab,
     plain_node,
 )
+from support.globalconf import Instance, Network
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -320,3 +322,50 @@ def test_an_oversized_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"x" * (central_context.MAX_FILE_BYTES + 1))
     with pytest.raises(ConfigurationError, match="larger"):
         central_context.read_file(path)
+
+
+@pytest.fixture
+def partner_anchor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    partner = Instance(name="PARTNER", address="partner.example")
+    partner.publish(SystemClock().now())
+    network = Network(partner)
+
+    class Http:
+        fetch = network.fetch
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr("postroad.adapters.http_client.HttpClient", Http)
+    path = tmp_path / "partner.xml"
+    path.write_bytes(partner.anchor(external=True).encode())
+    return path
+
+
+def test_a_trusted_anchor_is_previewed_added_listed_exported_and_removed(
+    home: Path, partner_anchor: Path, tmp_path: Path
+) -> None:
+    assert home
+    data = partner_anchor.read_bytes()
+    shown = json.loads(run("trusted-anchor", "preview", str(partner_anchor), "--json"))
+    assert (shown["instance"], shown["fingerprint"]) == ("PARTNER", fingerprint(data))
+    added = run("trusted-anchor", "add", str(partner_anchor), "--fingerprint", fingerprint(data))
+    assert f"instanceIdentifier=PARTNER anchorFileHash={fingerprint(data)}" in added
+    (row,) = listed("trusted-anchor", "list")
+    assert (row["instance"], row["fingerprint"]) == ("PARTNER", fingerprint(data))
+    run("trusted-anchor", "export", fingerprint(data), "--output", str(tmp_path / "out.xml"))
+    assert (tmp_path / "out.xml").read_bytes() == data
+    assert "Delete trusted anchor" in run("trusted-anchor", "remove", fingerprint(data), "--yes")
+    assert listed("trusted-anchor", "list") == []
+
+
+def test_an_anchor_is_not_trusted_before_its_fingerprint_was_compared(
+    home: Path, partner_anchor: Path
+) -> None:
+    assert home
+    wrong = "00:" * 27 + "00"
+    assert "not the one that was given" in refused(
+        "trusted-anchor", "add", str(partner_anchor), "--fingerprint", wrong
+    )
+    assert "--fingerprint" in refused("trusted-anchor", "add", str(partner_anchor))
+    assert listed("trusted-anchor", "list") == []
