@@ -44,6 +44,10 @@ if TYPE_CHECKING:
     from postroad.globalconf.directory import PartReference
 
 MAX_PART_BYTES = CONFIGURATION_LIMITS.max_bytes
+MAX_FOREIGN_PART_BYTES = 16 * 1024 * 1024
+"""Shared parameters of another instance: strangers must not fill our memory with our blessing."""
+MAX_UPDATE_BYTES = 2 * MAX_PART_BYTES
+"""All parts of one update together."""
 DOWNGRADE_MARGIN = timedelta(minutes=3)
 """How long before what we hold expires a lower configuration version is accepted again."""
 
@@ -63,6 +67,11 @@ class UpdateScope:
     instance: str
     is_own: bool
     allowed: AllowedFederations = field(default_factory=AllowedFederations)
+
+    def max_bytes(self, instance: str) -> int:
+        """How large a part about ``instance`` may be in what this source gives."""
+        is_ours = self.is_own and instance == self.instance
+        return MAX_PART_BYTES if is_ours else MAX_FOREIGN_PART_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +212,10 @@ class TrustedUpdate:
             if slot not in self._accepted
         )
 
+    def max_bytes(self, slot: Slot) -> int:
+        """How large the part for that place may be."""
+        return self._scope.max_bytes(slot[0])
+
     def accept_part(self, slot: Slot, content: bytes) -> None:
         """Take a downloaded part if it is the one that the directory means.
 
@@ -210,7 +223,13 @@ class TrustedUpdate:
         """
         reference = self._wanted[slot]
         directory = self._held_directory()
-        if len(content) > MAX_PART_BYTES or not reference.matches(content):
+        total = len(content) + sum(len(accepted) for accepted in self._accepted.values())
+        if len(content) > self.max_bytes(slot) or total > MAX_UPDATE_BYTES:
+            raise TrustError(
+                f"{reference.location} makes the configuration larger than any real one",
+                code=FaultCode.GLOBAL_CONF_PART_DOWNLOAD_FAILURE,
+            )
+        if not reference.matches(content):
             raise TrustError(
                 f"{reference.location} isn't the file that the directory lists",
                 code=FaultCode.GLOBAL_CONF_PART_DOWNLOADED_FILE_INTEGRITY_FAILURE,
@@ -272,6 +291,26 @@ def generation_of(directory: SignedDirectory) -> datetime | None:
         if (moment := parse_stamp(segment)) is not None
     ]
     return max(moments, default=None)
+
+
+def is_rolled_back(held: StoredPart, new: StoredPart, *, at: datetime) -> bool:
+    """Whether a part is an older generation than the one we hold, which still counts.
+
+    One instance's shared parameters may come from two sources: its own, and a configuration proxy
+    of ours that passes a copy on. Neither must bring back what the other has replaced.
+    """
+    before, after = _source_generation(held.metadata), _source_generation(new.metadata)
+    if before is None or after is None or held.content == new.content:
+        return False
+    expires_at = held.metadata.expires_at
+    return after < before <= at and (expires_at is None or at <= expires_at)
+
+
+def _source_generation(metadata: PartMetadata) -> datetime | None:
+    # A proxy puts its own moment in front of the location that the source has given.
+    segments = reversed((metadata.location or "").split("/"))
+    moments = (parse_stamp(segment) for segment in segments)
+    return next((moment for moment in moments if moment is not None), None)
 
 
 def private_parameters_in(update: AcceptedUpdate, instance: str) -> PrivateParameters | None:

@@ -29,7 +29,7 @@ from postroad.globalconf.locations import (
 from postroad.globalconf.parts import SHARED_FILE
 from postroad.globalconf.shared_parameters import OLDEST_VERSION, SharedParameters
 from postroad.globalconf.source_state import RememberedLocation, SourceState
-from postroad.globalconf.trusted import MAX_PART_BYTES, TrustedUpdate
+from postroad.globalconf.trusted import TrustedUpdate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -144,7 +144,7 @@ def _update_from(
     update.accept_directory(answer.body, location.certificates, at=answer.at)
     for slot, reference in update.missing:
         address = part_url(url, reference.location)
-        part = yield Fetch(address, MAX_PART_BYTES)
+        part = yield Fetch(address, update.max_bytes(slot))
         _check_status(address, part, FaultCode.GLOBAL_CONF_PART_DOWNLOAD_FAILURE)
         update.accept_part(slot, part.body)
     return update.complete(), used

@@ -9,6 +9,7 @@ decisions are made in ``globalconf.updates`` and ``globalconf.trusted``. Referen
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import shutil
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ from postroad.globalconf.parts import (
 from postroad.globalconf.private_parameters import PrivateParameters
 from postroad.globalconf.source_state import MAX_STATE_BYTES, ClientState, SourceState
 from postroad.globalconf.stored import StoredPart, encode_instance, load_parts
-from postroad.globalconf.trusted import UpdateScope, private_parameters_in
+from postroad.globalconf.trusted import UpdateScope, is_rolled_back, private_parameters_in
 from postroad.globalconf.updates import update_instance
 
 if TYPE_CHECKING:
@@ -42,7 +43,13 @@ if TYPE_CHECKING:
 
 INSTANCE_DEADLINE: Final = 300.0
 """Seconds after which the update of one instance is given up, whatever its sources do."""
-PARALLEL_FEDERATIONS: Final = 4
+FEDERATED_DEADLINE: Final = 60.0
+"""The same for a federated instance."""
+FEDERATIONS_DEADLINE: Final = 180.0
+"""For all of them together: our own configuration must be renewed meanwhile, or it expires."""
+PARALLEL_FEDERATIONS: Final = 8
+MAX_FOREIGN_BYTES: Final = 96 * 1024 * 1024
+"""What all other instances may take on disk, so that our own always has room."""
 MAX_STORED_BYTES: Final = 256 * 1024 * 1024
 
 Stored = dict[str, dict[str, StoredPart]]
@@ -86,6 +93,7 @@ class _Poll:
     state: ClientState
     sources: dict[str, SourceState] = field(default_factory=dict)
     changed: bool = False
+    storing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class ConfigurationClient:
@@ -112,6 +120,7 @@ class ConfigurationClient:
         self._clock = clock
         self._allowed = allowed or AllowedFederations()
         self._shuffle = shuffle or _shuffled
+        self._turn = 0
 
     async def run_once(self) -> PollReport:
         """Poll once. Refusals and failures of network or disk are in the report, never raised."""
@@ -142,15 +151,22 @@ class ConfigurationClient:
     # --- one instance ----------------------------------------------------------------------
 
     async def _update(
-        self, poll: _Poll, anchor: Anchor, scope: UpdateScope, anchor_key: str
+        self,
+        poll: _Poll,
+        anchor: Anchor,
+        scope: UpdateScope,
+        anchor_key: str,
+        deadline: float = math.inf,
     ) -> tuple[InstanceReport, AcceptedUpdate | None]:
         key = f"{'own' if scope.is_own else 'federated'}/{anchor.instance}"
         state = poll.state.of(key, anchor_key)
         dialogue = update_instance(
             anchor, scope, stored=poll.stored, state=state, shuffle=self._shuffle
         )
+        patience = INSTANCE_DEADLINE if scope.is_own else FEDERATED_DEADLINE
+        until = min(deadline, asyncio.get_running_loop().time() + patience)
         try:
-            async with asyncio.timeout(INSTANCE_DEADLINE):
+            async with asyncio.timeout_at(until):
                 outcome = await converse(dialogue, self._fetcher, self._clock)
         except TimeoutError:
             return InstanceReport(anchor.instance, _too_slow(anchor.instance)), None
@@ -159,7 +175,8 @@ class ConfigurationClient:
             poll.sources[key] = outcome.state
             return InstanceReport(anchor.instance, outcome.error), None
         try:
-            await asyncio.to_thread(self._store, poll, accepted, scope)
+            async with poll.storing:
+                await asyncio.to_thread(self._store, poll, accepted, scope)
         except (PostroadError, OSError) as error:
             # What was accepted isn't on disk, so neither is it remembered.
             return InstanceReport(anchor.instance, _told(error)), None
@@ -175,13 +192,17 @@ class ConfigurationClient:
 
     def _store(self, poll: _Poll, accepted: AcceptedUpdate, scope: UpdateScope) -> None:
         own_instance = poll.own_instance
-        for instance, parts in accepted.instances.items():
+        own_first = sorted(accepted.instances.items(), key=lambda entry: entry[0] != own_instance)
+        for instance, parts in own_first:
             before = poll.stored.get(instance, {})
             after = dict(parts)
-            if instance == own_instance and not scope.is_own:
+            if instance != own_instance:
+                after = self._not_older(before, after)
+                _check_room(poll.stored, own_instance, instance, after)
+            elif not scope.is_own:
                 # Our own shared parameters come from a source of their own, the rest stays.
                 after = {**before, **after}
-            elif instance == own_instance and SHARED_FILE not in after and SHARED_FILE in before:
+            elif SHARED_FILE not in after and SHARED_FILE in before:
                 after[SHARED_FILE] = before[SHARED_FILE]
             if after == before:
                 continue
@@ -190,6 +211,17 @@ class ConfigurationClient:
             )
             poll.changed |= _contents(after) != _contents(before)
             poll.stored[instance] = after
+
+    def _not_older(
+        self, before: dict[str, StoredPart], after: dict[str, StoredPart]
+    ) -> dict[str, StoredPart]:
+        at = self._clock.now()
+        return {
+            name: before[name]
+            if name in before and is_rolled_back(before[name], part, at=at)
+            else part
+            for name, part in after.items()
+        }
 
     # --- federation ------------------------------------------------------------------------
 
@@ -221,17 +253,30 @@ class ConfigurationClient:
     async def _update_federations(
         self, poll: _Poll, anchors: Sequence[Anchor]
     ) -> tuple[InstanceReport, ...]:
+        """Update them in turns, so that sources that never answer don't starve the same others."""
+        turn = self._turn % max(1, len(anchors))
+        self._turn += 1
         limit = asyncio.Semaphore(PARALLEL_FEDERATIONS)
+        deadline = asyncio.get_running_loop().time() + FEDERATIONS_DEADLINE
 
         async def update(anchor: Anchor) -> InstanceReport:
-            async with limit:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await limit.acquire()
+            except TimeoutError:
+                return InstanceReport(anchor.instance, _too_slow(anchor.instance))
+            try:
                 scope = UpdateScope(anchor.instance, is_own=False)
                 key = fingerprint(anchor.encode())
-                report, _accepted = await self._update(poll, anchor, scope, key)
+                report, _accepted = await self._update(poll, anchor, scope, key, deadline)
                 return report
+            finally:
+                limit.release()
 
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(update(anchor)) for anchor in anchors]
+            tasks = [
+                group.create_task(update(anchor)) for anchor in [*anchors[turn:], *anchors[:turn]]
+            ]
         return tuple(task.result() for task in tasks)
 
     def _remove_others(self, poll: _Poll, keep: Collection[str]) -> tuple[str, ...]:
@@ -276,6 +321,17 @@ class ConfigurationClient:
             write_atomic(self._state_path, ClientState(sources).encode(), 0o640)
 
 
+def _check_room(stored: Stored, own: str, instance: str, after: dict[str, StoredPart]) -> None:
+    others = {name: parts for name, parts in stored.items() if name not in {own, instance}}
+    total = sum(len(part.content) for parts in (*others.values(), after) for part in parts.values())
+    if total > MAX_FOREIGN_BYTES:
+        raise ConfigurationError(
+            f"instance {instance} doesn't fit: other instances may take "
+            f"{MAX_FOREIGN_BYTES // 2**20} MiB together",
+            code=FaultCode.GLOBAL_CONF_PART_FILE_SAVE_FAILURE,
+        )
+
+
 def _contents(parts: dict[str, StoredPart]) -> dict[str, bytes]:
     return {name: part.content for name, part in parts.items()}
 
@@ -302,7 +358,7 @@ def _told(error: PostroadError | OSError) -> PostroadError:
 
 def _too_slow(instance: str) -> PostroadError:
     return ConfigurationError(
-        f"the update of instance {instance} took longer than {INSTANCE_DEADLINE:.0f} s",
+        f"the update of instance {instance} took longer than it may",
         code=FaultCode.GLOBAL_CONF_DOWNLOAD_URL_CONNECTION_FAILURE,
     )
 

@@ -2,77 +2,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from postroad.adapters.files import read_tree, write_atomic
+from postroad.adapters.files import write_atomic
 from postroad.errors import FaultCode
 from postroad.globalconf.directory import parse_content, parse_directory, sign_directory
 from postroad.globalconf.extensions import Monitoring
-from postroad.globalconf.federation import AllowedFederations
 from postroad.globalconf.generation import OptionalPart
 from postroad.globalconf.locations import Location
-from postroad.globalconf.stored import load
 from postroad.securityserver import confclient
-from postroad.securityserver.confclient import ConfigurationClient, PollReport
+from postroad.securityserver.confclient import ConfigurationClient
+from support.configuration_client import Server, federate, pass_time
 from support.globalconf import NOW, Instance, Network, signing_key
-
-if TYPE_CHECKING:
-    from postroad.globalconf.anchor import Anchor
-    from postroad.globalconf.view import GlobalConfiguration
-
-
-@dataclass
-class MovingClock:
-    at: datetime = NOW
-
-    def now(self) -> datetime:
-        return self.at
-
-
-@dataclass
-class Server:
-    """A server's home with a configuration client that polls instances in memory."""
-
-    home: Path
-    network: Network
-    clock: MovingClock = field(default_factory=MovingClock)
-    allowed: str = "none"
-
-    @property
-    def directory(self) -> Path:
-        return self.home / "globalconf"
-
-    def give(self, anchor: Anchor) -> None:
-        (self.home / "configuration-anchor.xml").write_bytes(anchor.encode())
-
-    def client(self) -> ConfigurationClient:
-        return ConfigurationClient(
-            anchor_path=self.home / "configuration-anchor.xml",
-            directory=self.directory,
-            fetcher=self.network,
-            clock=self.clock,
-            allowed=AllowedFederations.parse(self.allowed),
-            shuffle=list,
-        )
-
-    def poll(self) -> PollReport:
-        return asyncio.run(self.client().run_once())
-
-    def files(self) -> dict[str, bytes]:
-        return read_tree(self.directory, 10_000_000)
-
-    def configuration(self) -> GlobalConfiguration:
-        return load(self.files())
-
-    @property
-    def state(self) -> dict[str, Any]:
-        read: dict[str, Any] = json.loads((self.home / "globalconf.state").read_bytes())
-        return dict(read["sources"])
 
 
 @pytest.fixture
@@ -94,18 +40,6 @@ def server(tmp_path: Path, instance: Instance, partner: Instance) -> Server:
     made = Server(tmp_path, Network(instance, partner))
     made.give(instance.anchor())
     return made
-
-
-def federate(instance: Instance, *partners: Instance) -> None:
-    anchors = tuple(partner.anchor(external=True) for partner in partners)
-    instance.registry = replace(instance.registry, trusted_anchors=anchors)
-    instance.publish()
-
-
-def pass_time(server: Server, *instances: Instance, **delta: float) -> None:
-    server.clock.at += timedelta(**delta)
-    for entry in instances:
-        entry.publish(server.clock.at)
 
 
 # --- our own instance --------------------------------------------------------------------------
@@ -515,3 +449,79 @@ def test_a_directory_that_cannot_be_removed_is_reported(
     report = server.poll()
     assert report.own.error is not None
     assert report.own.error.code is FaultCode.GLOBAL_CONF_PART_FILE_SAVE_FAILURE
+
+
+def test_federated_keys_rotate_through_their_own_shared_parameters(
+    server: Server, instance: Instance, partner: Instance
+) -> None:
+    """Our anchor of the partner stays as it is while the partner replaces its key."""
+    federate(instance, partner)
+    server.allowed = "all"
+    successor = signing_key("PARTNER-external-2")
+    (source,) = partner.registry.sources
+    both = (*source.external_verification_certificates, successor.certificate)
+    partner.registry = replace(
+        partner.registry, sources=(replace(source, external_verification_certificates=both),)
+    )
+    partner.publish()
+    assert server.poll().federated[0].error is None
+    partner.external = successor
+    pass_time(server, instance, partner, minutes=1)
+    assert server.poll().federated[0].error is None
+
+
+def test_a_federated_instance_has_versions_of_its_own(
+    server: Server, instance: Instance, partner: Instance
+) -> None:
+    for path in [path for path in partner.files if path.startswith(("V5", "V6"))]:
+        del partner.files[path]
+    federate(instance, partner)
+    server.allowed = "all"
+    report = server.poll()
+    assert report.own.version == 6
+    assert report.federated[0].version == 4
+    assert server.state["federated/PARTNER"]["location"]["version"] == 4
+
+
+def test_an_expired_federated_instance_disappears_alone(
+    server: Server, instance: Instance, partner: Instance
+) -> None:
+    federate(instance, partner)
+    server.allowed = "all"
+    server.poll()
+    server.network.broken.add("partner.example")
+    pass_time(server, instance, minutes=11)
+    server.poll()
+    configuration = server.configuration()
+    configuration.ensure_valid(server.clock.at)
+    assert configuration.visible_at(server.clock.at).instances == ("TEST",)
+
+
+def test_federated_sources_that_never_answer_take_turns_and_end(
+    server: Server, instance: Instance, partner: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever they do, our own configuration is asked for again before it expires."""
+    monkeypatch.setattr(confclient, "FEDERATIONS_DEADLINE", 0.2)
+    monkeypatch.setattr(confclient, "PARALLEL_FEDERATIONS", 1)
+    other = Instance(name="OTHER", address="other.example")
+    other.publish()
+    server.network.instances["other.example"] = other
+    federate(instance, partner, other)
+    server.allowed = "all"
+    answered = server.network.fetch
+
+    async def fetch(method: str, url: str, **more: Any) -> Any:
+        if "partner.example" in url:
+            await asyncio.Event().wait()
+        return await answered(method, url, **more)
+
+    monkeypatch.setattr(server.network, "fetch", fetch)
+    client = server.client()
+    starved = asyncio.run(client.run_once())
+    assert starved.succeeded
+    assert [entry.error is None for entry in starved.federated] == [False, False]
+    turned = asyncio.run(client.run_once())
+    assert {entry.instance: entry.error is None for entry in turned.federated} == {
+        "OTHER": True,
+        "PARTNER": False,
+    }
