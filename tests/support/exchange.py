@@ -199,11 +199,12 @@ class Server:
 
     def __init__(self, world: World, owner: MemberId, code: str, client: SubsystemId) -> None:
         self.world = world
-        self.id = SecurityServerId(INSTANCE, owner.member_class, owner.member_code, code)
+        self.lab = world.lab_of(owner.instance)
+        self.id = SecurityServerId(owner.instance, owner.member_class, owner.member_code, code)
         self.owner = owner
         self.client = client
-        self.sign = world.lab.sign_certificate(owner)
-        self.auth = world.lab.auth_certificate(self.id)
+        self.sign = self.lab.sign_certificate(owner)
+        self.auth = self.lab.auth_certificate(self.id)
         self.home = world.tmp / code
         for name in ("spool", "ocsp"):
             (self.home / name).mkdir(parents=True)
@@ -239,7 +240,7 @@ class Server:
 
     def refresh_ocsp(self, at: datetime | None = None) -> None:
         for identity in (self.sign, self.auth):
-            der = self.world.lab.ocsp(identity.certificate, at=at or self.world.clock.at)
+            der = self.lab.ocsp(identity.certificate, at=at or self.world.clock.at)
             self.ocsp.responses = {**self.ocsp.responses, identity.certificate.sha1: der}
 
     def put_client(
@@ -261,7 +262,7 @@ class Server:
             ServerConfSnapshot(FORMAT, 1, self.id.encoded(), tuple(self.clients.values()), ())
         )
         return Snapshot(
-            globalconf=self.world.globalconf,
+            globalconf=self.world.view_of(self),
             serverconf=view,
             keys=tuple(self.signer.listed),
             ocsp=self.ocsp.responses,
@@ -342,7 +343,7 @@ class Server:
         context = peer_server_context(
             pem_of(self.auth),
             encode_pem(self.auth.certificate.der),
-            [certificate.der for certificate in self.world.lab.ca_certificates],
+            [certificate.der for certificate in self.world.accepted_authorities()],
         )
         server = HttpServer(handle, on_failure=lambda _r, error: self.unexpected.append(error))
         stack.push_async_callback(server.drain, 0.1)
@@ -364,6 +365,9 @@ class Server:
 class World:
     """A whole little ecosystem: a consumer's server, a provider's server and its service."""
 
+    provider_member = PROVIDER
+    register = REGISTER
+
     def __init__(self, tmp: Path) -> None:
         self.tmp = tmp
         self.clock = MovableClock()
@@ -372,7 +376,7 @@ class World:
         self.ids = (f"id-{number}" for number in itertools.count(1))
         self.globalconf: GlobalConfiguration
         self.consumer = Server(self, CONSUMER, "SS1", CLIENT)
-        self.provider = Server(self, PROVIDER, "SS2", REGISTER)
+        self.provider = Server(self, self.provider_member, "SS2", self.register)
         self.port = 0
         self.called: list[tuple[str, str, HeaderList, bytes]] = []
         self.service: ServiceHandler = self.answer_hello
@@ -382,6 +386,15 @@ class World:
 
     def new_id(self) -> str:
         return next(self.ids)
+
+    def lab_of(self, _instance: str) -> TrustLab:
+        return self.lab
+
+    def view_of(self, _server: Server) -> GlobalConfiguration:
+        return self.globalconf
+
+    def accepted_authorities(self) -> Sequence[Certificate]:
+        return self.lab.ca_certificates
 
     def configure(
         self,
@@ -464,7 +477,7 @@ class World:
         } | changes
         entry = ServiceEntry(**values)  # type: ignore[arg-type]  # the values are those above
         rights = EndpointEntry("persons", *endpoint, (subject_text(subject),))
-        self.provider.put_client(REGISTER, services=(entry,), endpoints=(rights,))
+        self.provider.put_client(self.register, services=(entry,), endpoints=(rights,))
 
     async def answer_hello(self, request: Request, responder: Responder) -> None:
         body = await request.body.read_all(1 << 30)

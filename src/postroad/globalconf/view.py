@@ -238,9 +238,16 @@ class GlobalConfiguration:
         by_hash = index.servers_by_hash
         return by_hash.get(certificate.sha256, ()) + by_hash.get(certificate.sha1, ())
 
-    def server_by_auth_certificate(self, certificate: Certificate) -> SecurityServerId | None:
-        """The server that this authentication certificate is registered for, our instance first."""
-        for index in self._indexes.values():
+    def server_by_auth_certificate(
+        self, certificate: Certificate, instance: str | None = None
+    ) -> SecurityServerId | None:
+        """The server that this authentication certificate is registered for, our instance first.
+
+        ``instance`` asks that one only: another may list the certificate under a name of its own.
+        """
+        for name, index in self._indexes.items():
+            if instance is not None and name != instance:
+                continue
             found = self._servers_by_certificate(index, certificate)
             if found:
                 return found[0]

@@ -108,7 +108,7 @@ def verify_peer(
         good = judge_path(path, ocsp_responses, client.instance, globalconf, at)  # (4)
     except PostroadError as error:
         raise _refused(f"the other security server's certificate: {error}") from error
-    server = globalconf.server_by_auth_certificate(chain[0])
+    server = globalconf.server_by_auth_certificate(chain[0], client.instance)
     return VerifiedPeer(chain[0], server, at, good.valid_until)
 
 

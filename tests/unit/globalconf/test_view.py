@@ -276,6 +276,10 @@ def test_our_own_instance_wins_when_two_list_one_certificate(lab: TrustLab) -> N
         own(security_servers=servers_with(certificate)),
     )
     assert state.server_by_auth_certificate(certificate) == SS1
+    found = state.server_by_auth_certificate(certificate, "AA")
+    assert found is not None
+    assert found.instance == "AA"
+    assert state.server_by_auth_certificate(certificate, "BB") is None
 
 
 # --- trust services ----------------------------------------------------------------------------
