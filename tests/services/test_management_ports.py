@@ -42,6 +42,7 @@ from postroad.messages.faults import parse_soap_fault
 from postroad.ports import KeyCertificate
 from postroad.securityserver.management_client import ManagementClient, choose_auth_certificate
 from postroad.securityserver.ocsp_fetching import OcspClient
+from postroad.securityserver.own_proxy import OwnProxy
 from postroad.trustlab.authority import Identity, KeyKind
 from support.central_server import CLIENT, OTHER, OTHER_SERVER, MovingClock, lab
 from support.management import asker_of, found_node, with_settings
@@ -116,7 +117,12 @@ class Bench:
             clock=clock,
             new_id=lambda: f"id-{id(self)}-{next(numbers)}",
             new_boundary=lambda: "b" * 30,
+            own_proxy=self._no_proxy,
         )
+
+    @staticmethod
+    def _no_proxy() -> OwnProxy:
+        raise AssertionError("nothing here goes through the client proxy")
 
     def globalconf(self, pinned: bytes | None = b"") -> GlobalConfiguration:
         """The configuration as the server has it, its registration address on our port."""

@@ -17,6 +17,7 @@ from postroad.centralserver.registry.provider import (
     find_management_provider,
     set_management_provider,
 )
+from postroad.centralserver.registry.provider_registration import register_management_provider
 from postroad.centralserver.signing_keys import KeyAlgorithm
 from postroad.cli.central_context import (
     changing,
@@ -31,7 +32,7 @@ from postroad.cli.central_context import (
 )
 from postroad.errors import ConfigurationError
 from postroad.globalconf.anchor import fingerprint
-from postroad.identifiers import parse_client_id
+from postroad.identifiers import SecurityServerId, parse_client_id
 
 _SOURCE = click.Choice([source.value for source in sources.SourceType])
 
@@ -192,6 +193,18 @@ def provider(client_id: str | None, home: Path) -> None:
         set_management_provider(change, parse_client_id(client_id))
 
 
+@click.command("register-provider")
+@click.argument("server_id", metavar="INSTANCE/CLASS/CODE/SERVER")
+@home_option
+def register_provider(server_id: str, home: Path) -> None:
+    """Make the provider of the management services a client of its first security server.
+
+    The one registration that no server can ask for: before it there is nobody to ask.
+    """
+    with changing(home) as change:
+        register_management_provider(change, SecurityServerId.parse(server_id))
+
+
 def _anchor(home: Path, source: str) -> bytes:
     with opened(home) as node, node.reading() as session:
         return sources.load_anchor(
@@ -199,5 +212,5 @@ def _anchor(home: Path, source: str) -> bytes:
         )
 
 
-COMMANDS = (key, anchor, parameter, provider)
+COMMANDS = (key, anchor, parameter, provider, register_provider)
 """What this module adds to ``postroad central``."""

@@ -53,7 +53,7 @@ def command(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Start a whole ecosystem on this machine, exchange messages and verify them.
 
-    Lab (CA, OCSP, time-stamps), Central Server, two Security Servers, a REST service and a
+    Lab (CA, OCSP, time-stamps), Central Server, three Security Servers, a REST service and a
     consumer, each at a loopback address of its own. Works offline.
     """
     console = Console(highlight=False, soft_wrap=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from postroad.adapters.system_clock import SystemClock
 from postroad.cli import server_clients, server_keys, server_registration
 from postroad.cli.server_context import (
     PIN_VARIABLE,
@@ -19,6 +20,7 @@ from postroad.cli.server_context import (
     read_file,
     read_pin_file,
     show,
+    with_signer,
 )
 from postroad.errors import ConfigurationError, FaultCode, PostroadError
 from postroad.securityserver.settings import Settings, load_settings, parse_settings
@@ -257,17 +259,13 @@ def export(query_id: str, out: Path, home: Path) -> None:
 @home_option
 def follow_registrations(home: Path) -> None:
     """Bring the clients' statuses to what the global configuration says; run by the server."""
-    from postroad.securityserver.globalconf_files import load_globalconf  # noqa: PLC0415
-    from postroad.securityserver.serverconf import clients  # noqa: PLC0415
+    from postroad.securityserver.following import follow  # noqa: PLC0415 - SQLAlchemy
 
     settings = load_settings(home)
-    globalconf = load_globalconf(settings)
-    with opened_conf(settings) as conf, conf.change() as session:
-        changed = clients.follow_registrations(
-            session, lambda client: globalconf.is_registered(client, settings.server_id)
-        )
-    for client, new_status in changed:
-        click.echo(f"{client}: {new_status}")
+    keys = with_signer(home, lambda signer, _settings: signer.certificates())
+    with opened_conf(settings) as conf:
+        for line in follow(settings, conf, keys, at=SystemClock().now()):
+            click.echo(line)
 
 
 for group in (server_keys.token, server_keys.key, server_keys.cert):

@@ -55,15 +55,22 @@ class Answer:
             return self.body.decode("utf-8", "replace")
 
 
-def call(
-    url: str, method: str, path: str, *, body: bytes | Iterator[bytes] | None = None, size: int = 0
+def call(  # noqa: PLR0913 - what a call consists of
+    url: str,
+    method: str,
+    path: str,
+    *,
+    body: bytes | Iterator[bytes] | None = None,
+    size: int = 0,
+    client: SubsystemId = CONSUMER.subsystem,
+    provider: SubsystemId = PROVIDER.subsystem,
 ) -> Answer:
     """Call the demo's service at ``path`` through the Security Server at ``url``.
 
     Raises ``UnavailablePeer`` when there is no HTTP answer.
     """
-    target = f"/r1/{PROVIDER.subsystem.encoded()}/{SERVICE_CODE}{path}"
-    headers = {"X-Road-Client": CONSUMER.subsystem.encoded(), "X-Road-Id": str(uuid.uuid4())}
+    target = f"/r1/{provider.encoded()}/{SERVICE_CODE}{path}"
+    headers = {"X-Road-Client": client.encoded(), "X-Road-Id": str(uuid.uuid4())}
     if body is not None:
         headers["Content-Type"] = "application/octet-stream"
         headers["Content-Length"] = str(size if size or not isinstance(body, bytes) else len(body))

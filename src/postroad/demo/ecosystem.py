@@ -1,4 +1,4 @@
-"""A whole ecosystem on this machine: lab, Central Server, two Security Servers, one service.
+"""A whole ecosystem on this machine: lab, Central Server, Security Servers, one service.
 
 Everything lies in one directory. A second start reuses what the first one made.
 """
@@ -11,6 +11,7 @@ import json
 import secrets
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from postroad.adapters.files import write_atomic
@@ -19,12 +20,16 @@ from postroad.adapters.signer_protocol import KeyAlgorithm
 from postroad.adapters.system_clock import SystemClock
 from postroad.demo import governance
 from postroad.demo.consumer import call
-from postroad.demo.equipment import KeyMaker, write_server_files
-from postroad.demo.layout import CONSUMER, PARTIES, Layout, Party
+from postroad.demo.equipment import (
+    KeyMaker,
+    write_management_client_certificate,
+    write_server_files,
+)
 from postroad.demo.processes import Program, answers, wait_until
 from postroad.demo.provider import Provider
-from postroad.errors import PostroadError, UnavailablePeer
+from postroad.errors import ConfigurationError, PostroadError, UnavailablePeer
 from postroad.securityserver.globalconf_files import load_globalconf
+from postroad.securityserver.governance import opened_governance
 from postroad.securityserver.management_client import (
     choose_auth_certificate,
     opened_management_client,
@@ -32,6 +37,7 @@ from postroad.securityserver.management_client import (
 from postroad.securityserver.serverconf.declaration import load_declaration
 from postroad.securityserver.serverconf.reconciliation import apply, current_declaration, difference
 from postroad.securityserver.serverconf.repository import ServerConf
+from postroad.securityserver.serverconf.snapshot import ServerConfView, load_snapshot
 from postroad.securityserver.settings import Settings, load_settings
 from postroad.trustlab.authority import TrustLab
 from postroad.trustlab.home import LabHome
@@ -39,7 +45,10 @@ from postroad.trustlab.home import LabHome
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_STATE_VERSION = 2
+    from postroad.demo.layout import Layout, Party
+    from postroad.identifiers import ClientId
+
+_STATE_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +79,7 @@ class Ecosystem:
                 "--pin-file",
                 layout.pin_file,
             )
-            for party in PARTIES
+            for party in layout.cast.servers
         }
         self.provider: Provider | None = None
 
@@ -119,30 +128,49 @@ class Ecosystem:
         self._start_provider()
         wait_until("the lab", lambda: answers(self.layout.lab_url), programs=[self.lab])
         if not prepared:
-            say("Founding the instance: registry, approved trust services, signing keys")
-            governance.write_settings(self.layout)
-            governance.found_instance(self.layout, LabHome(self.layout.lab_home), pin=self._pin())
+            self._found(say)
         say("Starting the Central Server")
         self.central.start()
-        if not prepared:
-            anchor = governance.anchor(self.layout)
-            for party in PARTIES:
-                write_server_files(self.layout, party, anchor, workers=self.options.workers)
-                self._configure(party)
-        say("Starting two Security Servers")
+        say(f"Starting {len(self.servers)} Security Servers")
         for program in self.servers.values():
             program.start()
         if not prepared:
-            for party in PARTIES:
-                say(f"Making keys for {party.name}")
-                self._equip(party)
-            say("Registering both Security Servers with the Central Server")
-            for party in PARTIES:
-                self._register(party)
-            self._publish()
+            self._register_all(say)
             write_atomic(self.layout.home / "state.json", json.dumps(self._state()).encode())
         say("Waiting for the global configuration and OCSP answers to arrive")
         wait_until("the first exchange", self._exchanges, programs=self.programs, patience=60)
+
+    def _found(self, say: Callable[[str], None]) -> None:
+        say("Founding the instance: registry, approved trust services, signing keys")
+        governance.write_settings(self.layout)
+        governance.found_instance(self.layout, LabHome(self.layout.lab_home), pin=self._pin())
+        anchor = governance.anchor(self.layout)
+        for party in self.servers:
+            write_server_files(self.layout, party, anchor, workers=self.options.workers)
+            self._configure(party)
+        write_management_client_certificate(self.layout)
+
+    def _register_all(self, say: Callable[[str], None]) -> None:
+        """Register every server and client by its own request, as its operator does."""
+        cast = self.layout.cast
+        for party in self.servers:
+            say(f"Making keys for {party.name}")
+            self._equip(party)
+        say("Registering the Security Servers with the Central Server")
+        for party in self.servers:
+            self._register_server(party)
+        governance.register_provider(self.layout)
+        governance.publish(self.layout, self._pin())
+        say("Registering their clients through the management services")
+        wait_until(
+            "the management services",
+            partial(self._is_registered, cast.governor, cast.governor.subsystem),
+            programs=self.programs,
+            patience=60,
+        )
+        for party in cast.parties:
+            self._register_client(party)
+        governance.publish(self.layout, self._pin())
 
     def stop(self) -> None:
         """Stop everything, the youngest first."""
@@ -164,6 +192,7 @@ class Ecosystem:
         return {
             "version": _STATE_VERSION,
             "network": self.layout.network,
+            "instance": self.layout.cast.instance,
             "algorithm": self.options.algorithm.value,
             "workers": self.options.workers,
         }
@@ -209,17 +238,16 @@ class Ecosystem:
         finally:
             signer.close()
 
-    def _register(self, party: Party) -> None:
-        """Register the server as `postroad server register` does, and then its client."""
+    def _register_server(self, party: Party) -> None:
+        """Do what `postroad server register` does."""
         wait_until(
             f"the global configuration of {party.server_code}",
-            lambda: self._has_configuration(party),
+            partial(self._has_configuration, party),
             programs=[self.servers[party]],
         )
-        asyncio.run(self._register_server(party))
-        governance.register_client(self.layout, party)
+        asyncio.run(self._ask_for_auth_certificate(party))
 
-    async def _register_server(self, party: Party) -> None:
+    async def _ask_for_auth_certificate(self, party: Party) -> None:
         settings = self.settings(party)
         signer = SignerClient(settings.signer_socket)
         try:
@@ -231,6 +259,49 @@ class Ecosystem:
         finally:
             signer.close()
 
+    def _register_client(self, party: Party) -> None:
+        """Do what `postroad server client register` does, once both servers know each other."""
+        refusals: list[PostroadError] = []
+
+        def is_taken_in() -> bool:
+            if not self._is_registered(party, party.owner):
+                return False
+            try:
+                asyncio.run(self._ask_for_registration(party))
+            except PostroadError as error:
+                refusals.append(error)
+                return False
+            return True
+
+        try:
+            wait_until(
+                f"the registration of {party.subsystem}",
+                is_taken_in,
+                programs=self.programs,
+                patience=60,
+            )
+        except ConfigurationError as error:
+            raise (refusals[-1] if refusals else error) from error
+
+    async def _ask_for_registration(self, party: Party) -> None:
+        settings = self.settings(party)
+        conf = ServerConf.open(settings.serverconf_url, settings.snapshot_path)
+        signer = SignerClient(settings.signer_socket)
+        try:
+            with opened_governance(settings, conf, signer, SystemClock()) as asking:
+                await asking.register_client(party.subsystem)
+        finally:
+            signer.close()
+            conf.close()
+
+    def _is_registered(self, party: Party, client: ClientId) -> bool:
+        """Whether a client is registered at the party's server, as the server itself sees it."""
+        try:
+            view = ServerConfView(load_snapshot(self.settings(party).snapshot_path)).client(client)
+        except PostroadError:
+            return False
+        return view is not None and view.is_registered
+
     def _has_configuration(self, party: Party) -> bool:
         try:
             load_globalconf(self.settings(party)).ensure_valid(SystemClock().now())
@@ -238,14 +309,20 @@ class Ecosystem:
             return False
         return True
 
-    def _publish(self) -> None:
-        """Publish the registrations now, instead of at the next interval."""
-        with governance.opened(self.layout) as node:
-            node.generate(node.unlock(self._pin()))
-
     def _exchanges(self) -> bool:
+        """Whether every consumer of this ecosystem reaches its provider here."""
         try:
-            return call(self.layout.client_url(CONSUMER), "GET", "/persons/1").status == 200
+            return all(
+                call(
+                    self.layout.client_url(consumer),
+                    "GET",
+                    "/persons/1",
+                    client=consumer.subsystem,
+                    provider=provider.subsystem,
+                ).status
+                == 200
+                for consumer, provider in self.layout.cast.pairs
+            )
         except UnavailablePeer:
             return False
 

@@ -17,15 +17,19 @@ from postroad.adapters.signer_protocol import (
     KeyUsage,
     RequestArgument,
 )
+from postroad.adapters.system_clock import SystemClock
+from postroad.centralserver.registry.groups import OWNERS_GROUP
 from postroad.crypto.certificates import Certificate
 from postroad.crypto.profiles import auth_subject, sign_subject
-from postroad.demo.layout import CONSUMER, PROVIDER, SERVICE_CODE, Layout, Party
+from postroad.demo.layout import SERVICE_CODE, Layout, Party
 from postroad.errors import ConfigurationError
+from postroad.management.requests import ServiceCode
+from postroad.securityserver.internal_tls import ensure_internal_identity
 
 if TYPE_CHECKING:
     from postroad.adapters.signer_client import SignerClient
 
-UPDATE_INTERVAL = 3
+UPDATE_INTERVAL = 1
 """Seconds between downloads of the global configuration; an ecosystem normally takes 60."""
 TIMESTAMP_INTERVAL = 2
 """Seconds between time-stamps; an ecosystem normally takes 60."""
@@ -59,14 +63,30 @@ timestamp_interval = {TIMESTAMP_INTERVAL}
     write_atomic(home / "services.toml", _declaration(layout, party).encode())
 
 
+def write_management_client_certificate(layout: Layout) -> None:
+    """Hand the Central Server the certificate of the only server whose requests it takes."""
+    home = layout.server_home(layout.cast.governor)
+    address = layout.address(layout.cast.governor.number)
+    identity = ensure_internal_identity(home, SystemClock().now(), (address,))
+    write_atomic(layout.management_client_certificate, identity.certificate.pem)
+
+
 def _declaration(layout: Layout, party: Party) -> str:
-    timestamping = f'[[timestamping]]\nname = "Demo TSA"\nurl = "{layout.lab_url}/tsa"\n\n'
-    client = f'[[client]]\nid = "{party.subsystem.encoded()}"\nconnection = "HTTP"\n'
-    if party is not PROVIDER:
-        return timestamping + client
+    """What `postroad server apply` is given: time-stamping, the client and its services."""
+    text = f'[[timestamping]]\nname = "Demo TSA"\nurl = "{layout.lab_url}/tsa"\n\n'
+    text += f'[[client]]\nid = "{party.subsystem.encoded()}"\nconnection = "HTTP"\n'
+    if party == layout.cast.governor:
+        text += _management_services(layout)
+    if party.callers:
+        text += _population_service(layout, party)
+    return text
+
+
+def _population_service(layout: Layout, party: Party) -> str:
+    callers = ", ".join(f'"{caller.encoded()}"' for caller in party.callers)
     endpoints = "".join(
         "\n[[client.service.endpoint]]\n"
-        f'method = "{method}"\npath = "{path}"\nallow = ["{CONSUMER.subsystem.encoded()}"]\n'
+        f'method = "{method}"\npath = "{path}"\nallow = [{callers}]\n'
         for method, path in (
             ("GET", "/persons/*"),
             ("POST", "/applications"),
@@ -74,7 +94,20 @@ def _declaration(layout: Layout, party: Party) -> str:
         )
     )
     service = f'\n[[client.service]]\ncode = "{SERVICE_CODE}"\nurl = "{layout.service_url}"\n'
-    return timestamping + client + service + endpoints
+    return service + endpoints
+
+
+def _management_services(layout: Layout) -> str:
+    """All that a Security Server may ask, for whoever owns one; the Central Server is pinned."""
+    certificate = layout.central_home / "tls" / "management-service.crt"
+    owners = f"global:{layout.cast.instance}/{OWNERS_GROUP}"
+    services = "".join(
+        f'\n[[client.service]]\ncode = "{code.value}"\ntype = "WSDL"\n'
+        f'url = "{layout.management_url}"\nverify_tls = true\nallow = ["{owners}"]\n'
+        for code in ServiceCode
+        if code is not ServiceCode.AUTH_CERT_REGISTRATION
+    )
+    return f'certificates = ["{certificate}"]\n{services}'
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """What does the demo's Central Server know, and how is it told?
 
-An instance with two member classes, three members, the lab's CA and time-stamping service. Servers
-register themselves; clients are registered by a call inside the Central Server's own service layer.
+An instance with two member classes, its members, the lab's CA and time-stamping service: what its
+administrator enters. Servers and clients are registered by requests of their own; only the provider
+of the management services, without which nobody could ask, is registered here.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from postroad.adapters.files import write_atomic
 from postroad.centralserver.node import NewInstance, initialize_node, open_node
-from postroad.centralserver.registry import members, servers, trust_services
+from postroad.centralserver.registry import members, trust_services
 from postroad.centralserver.registry.provider import set_management_provider
+from postroad.centralserver.registry.provider_registration import register_management_provider
 from postroad.centralserver.registry.sources import SourceType, load_anchor
 from postroad.centralserver.registry.trust_services import CaSettings
-from postroad.demo.layout import INSTANCE, MANAGEMENT, MEMBER_CLASSES, PARTIES, Layout, Party
+from postroad.demo.layout import MEMBER_CLASSES, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 ACTOR = "demo"
 GENERATION_INTERVAL = 5
 """Seconds; an ecosystem normally takes 60."""
+REQUESTS_PER_MINUTE = 600
+"""All management requests come from one address."""
 
 
 @contextmanager
@@ -42,32 +46,64 @@ def opened(layout: Layout) -> Iterator[CentralServerNode]:
 def write_settings(layout: Layout) -> None:
     """Write ``central.toml``."""
     host, _, port = layout.central_address.partition(":")
-    text = (
-        f"[configuration]\ngeneration_interval = {GENERATION_INTERVAL}\n\n"
-        f'[distribution]\nhost = "{host}"\nhttp_port = {port}\nhttps = false\n\n'
-        f'[registration_service]\nhost = "{host}"\n\n[management_service]\nhost = "{host}"\n\n'
-        "[management_requests]\nauto_approve_auth_cert_registrations = true\n\n"
-        f'[token]\npin_file = "{layout.pin_file}"\n'
-    )
+    text = f"""\
+[configuration]
+generation_interval = {GENERATION_INTERVAL}
+
+[distribution]
+host = "{host}"
+http_port = {port}
+https = false
+
+[registration_service]
+host = "{host}"
+
+[management_service]
+host = "{host}"
+client_certificate_file = "{layout.management_client_certificate}"
+requests_per_minute = {REQUESTS_PER_MINUTE}
+
+[management_requests]
+auto_approve_auth_cert_registrations = true
+auto_approve_client_registrations = true
+auto_approve_owner_changes = true
+
+[token]
+pin_file = "{layout.pin_file}"
+"""
     layout.central_home.mkdir(parents=True, exist_ok=True)
     write_atomic(layout.central_home / "central.toml", text.encode())
 
 
 def found_instance(layout: Layout, lab: LabHome, *, pin: str) -> None:
     """Make the instance: its keys, members and approved trust services."""
+    cast = layout.cast
     with opened(layout) as node:
         initialize_node(
-            node, NewInstance(instance=INSTANCE, address=layout.central_address, pin=pin), ACTOR
+            node,
+            NewInstance(instance=cast.instance, address=layout.central_address, pin=pin),
+            ACTOR,
         )
         with node.changing(ACTOR) as change:
             for code, description in MEMBER_CLASSES:
                 members.add_member_class(change, code, description)
-            members.add_member(change, MANAGEMENT.member, "Ecosystem Governance")
-            members.add_subsystem(change, MANAGEMENT, "Management services")
-            set_management_provider(change, MANAGEMENT)
-            for party in PARTIES:
+            for party in cast.servers:
                 members.add_member(change, party.owner, party.name)
+            provider = cast.governor.subsystem
+            members.add_subsystem(change, provider, "Management services")
+            set_management_provider(change, provider)
             _approve_trust_services(change, layout, lab)
+    publish(layout, pin)
+
+
+def register_provider(layout: Layout) -> None:
+    """Give the management services their server, as `postroad central register-provider` does."""
+    with opened(layout) as node, node.changing(ACTOR) as change:
+        register_management_provider(change, layout.cast.governor.server_id)
+
+
+def publish(layout: Layout, pin: str) -> None:
+    """Publish what the registry holds now, instead of at the next interval."""
     with opened(layout) as node:
         node.generate(node.unlock(pin))
 
@@ -95,9 +131,3 @@ def anchor(layout: Layout) -> bytes:
     """The internal configuration anchor, as handed to the operators of Security Servers."""
     with opened(layout) as node, node.reading() as session:
         return load_anchor(session, SourceType.INTERNAL)
-
-
-def register_client(layout: Layout, party: Party) -> None:
-    """Register the subsystem of a party with its Security Server."""
-    with opened(layout) as node, node.changing(ACTOR) as change:
-        servers.register_client(change, party.server_id, party.subsystem)

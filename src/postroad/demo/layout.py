@@ -1,7 +1,8 @@
 """Who lives where in the demo: identifiers, loopback addresses, ports and folders.
 
 Every party has an address of its own on the loopback network (127.x.y.z), so that all of them can
-use the ecosystem's real ports, as they would on machines of their own.
+use the ecosystem's real ports, as they would on machines of their own. Instance, parties and
+network are values, so that several ecosystems fit on one machine.
 """
 
 from __future__ import annotations
@@ -12,12 +13,11 @@ from typing import TYPE_CHECKING
 from postroad.identifiers import MemberId, SecurityServerId, SubsystemId
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-INSTANCE = "DEMO"
 MEMBER_CLASSES = (("GOV", "Government"), ("COM", "Companies"))
-MANAGEMENT = SubsystemId(INSTANCE, "GOV", "1000", "management")
-"""The subsystem that provides the management services."""
+SERVICE_CODE = "population"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,8 @@ class Party:
     subsystem: SubsystemId
     number: int
     """The last octet of its address."""
+    callers: tuple[SubsystemId, ...] = ()
+    """Who may call the demo's service at this party; without anybody it offers none."""
 
     @property
     def server_id(self) -> SecurityServerId:
@@ -39,30 +41,67 @@ class Party:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Who takes part in an ecosystem: its instance, who governs it, and who exchanges messages."""
+
+    instance: str
+    governor: Party
+    """Runs the Security Server of the management services; its subsystem provides them."""
+    parties: tuple[Party, ...]
+
+    @property
+    def servers(self) -> tuple[Party, ...]:
+        """Everybody with a Security Server."""
+        return (self.governor, *self.parties)
+
+    @property
+    def pairs(self) -> Iterator[tuple[Party, Party]]:
+        """Consumer and provider, wherever both are of this ecosystem."""
+        for provider in self.parties:
+            for consumer in self.parties:
+                if consumer.subsystem in provider.callers:
+                    yield consumer, provider
+
+
+def make_governor(instance: str) -> Party:
+    """The organisation that governs an instance."""
+    return Party(
+        name="Ecosystem Governance",
+        owner=MemberId(instance, "GOV", "1000"),
+        server_code="MSS",
+        subsystem=SubsystemId(instance, "GOV", "1000", "management"),
+        number=10,
+    )
+
+
 CONSUMER = Party(
     name="Ministry of Questions",
-    owner=MemberId(INSTANCE, "GOV", "1001"),
+    owner=MemberId("DEMO", "GOV", "1001"),
     server_code="SS1",
-    subsystem=SubsystemId(INSTANCE, "GOV", "1001", "questions"),
+    subsystem=SubsystemId("DEMO", "GOV", "1001", "questions"),
     number=11,
 )
 PROVIDER = Party(
     name="Population Register",
-    owner=MemberId(INSTANCE, "GOV", "1002"),
+    owner=MemberId("DEMO", "GOV", "1002"),
     server_code="SS2",
-    subsystem=SubsystemId(INSTANCE, "GOV", "1002", "register"),
+    subsystem=SubsystemId("DEMO", "GOV", "1002", "register"),
     number=12,
+    callers=(CONSUMER.subsystem,),
 )
 PARTIES = (CONSUMER, PROVIDER)
-SERVICE_CODE = "population"
+DEMO = Cast("DEMO", make_governor("DEMO"), PARTIES)
+"""The ecosystem that `postroad demo` shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The demo's folder and its loopback network."""
+    """The folder of an ecosystem, its loopback network, and who takes part in it."""
 
     home: Path
     network: str = "127.77.0"
+    cast: Cast = DEMO
 
     def address(self, number: int) -> str:
         """The address of the party with that number."""
@@ -77,6 +116,11 @@ class Layout:
     def central_address(self) -> str:
         """Where the Central Server publishes the global configuration."""
         return f"{self.address(2)}:8080"
+
+    @property
+    def management_url(self) -> str:
+        """Where the Central Server takes management requests, from one Security Server only."""
+        return f"https://{self.address(2)}:4002/managementservice/manage/"
 
     @property
     def service_url(self) -> str:
@@ -96,6 +140,11 @@ class Layout:
     def central_home(self) -> Path:
         """The Central Server's folder."""
         return self.home / "central"
+
+    @property
+    def management_client_certificate(self) -> Path:
+        """What the Security Server of the management services shows to the Central Server."""
+        return self.home / "management-client.pem"
 
     def server_home(self, party: Party) -> Path:
         """A Security Server's folder."""

@@ -211,6 +211,12 @@ class GlobalConfiguration:
         server = None if index is None else index.servers.get(server_id)
         return None if server is None else server.address or None
 
+    def maintenance_of(self, server_id: SecurityServerId) -> str | None:
+        """The message of a server's maintenance mode ("" without one); None when not in it."""
+        index = self._indexes.get(server_id.instance)
+        server = None if index is None else index.servers.get(server_id)
+        return None if server is None else server.maintenance
+
     def clients_of(self, server_id: SecurityServerId) -> frozenset[ClientId]:
         """Everyone registered at the server, its owner included."""
         index = self._indexes.get(server_id.instance)
@@ -252,6 +258,10 @@ class GlobalConfiguration:
             if found:
                 return found[0]
         return None
+
+    def has_auth_certificate(self, sha256: bytes) -> bool:
+        """Whether an authentication certificate with that hash is registered for any server."""
+        return any(sha256 in index.servers_by_hash for index in self._indexes.values())
 
     def auth_certificate_serves(self, certificate: Certificate, client: ClientId) -> bool:
         """Whether a server with this authentication certificate has the client (owners count).

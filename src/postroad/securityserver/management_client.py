@@ -46,6 +46,7 @@ from postroad.management.requests import (
     signer_of,
 )
 from postroad.securityserver.ocsp_fetching import OcspClient, targets_of
+from postroad.securityserver.own_proxy import open_own_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from postroad.identifiers import MemberId, SecurityServerId
     from postroad.management.requests import ManagementRequest
     from postroad.ports import KeyCertificate
+    from postroad.securityserver.own_proxy import OwnProxy
     from postroad.securityserver.settings import Settings
 
 DIGEST: Final = DigestAlgorithm.SHA512
@@ -97,8 +99,10 @@ class ManagementClient:
         clock: Clock,
         new_id: Callable[[], str],
         new_boundary: Callable[[], str],
+        own_proxy: Callable[[], OwnProxy],
     ) -> None:
         self._server_id = server_id
+        self._own_proxy = own_proxy
         self._signer = signer
         self._http = http
         self._ocsp = ocsp
@@ -161,6 +165,25 @@ class ManagementClient:
         except RemoteFault as fault:
             if fault.code_text not in {"invalid_request", "InvalidRequest"}:
                 raise
+
+    async def submit(
+        self, request: ManagementRequest, globalconf: GlobalConfiguration
+    ) -> SubmittedRequest:
+        """Send one of the ten requests that are exchanged as messages.
+
+        The server's owner sends it to the provider of the management services, through our own
+        client proxy, as any information system would. Raises ``RemoteFault`` with what a proxy or
+        the Central Server refuses, and what :meth:`sign` and ``OwnProxy.post`` raise.
+        """
+        globalconf.ensure_valid(self._clock.now())
+        message = await self.sign(request, globalconf)
+        answer = await self._own_proxy().post(message.content_type, message.body)
+        try:
+            return SubmittedRequest(parse_reply(answer, message.soap))
+        except RemoteFault as fault:
+            if ALREADY_SUBMITTED not in fault.message:
+                raise
+            return SubmittedRequest(None)
 
     async def sign(
         self, request: ManagementRequest, globalconf: GlobalConfiguration
@@ -284,6 +307,7 @@ def opened_management_client(
             clock=clock,
             new_id=lambda: str(uuid.uuid4()),
             new_boundary=_boundary,
+            own_proxy=lambda: open_own_proxy(settings, http),
         )
     finally:
         http.close()

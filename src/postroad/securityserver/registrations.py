@@ -2,7 +2,8 @@
 
 The status job of the reference (GlobalConfChecker): clients and authentication certificates that
 the global configuration lists for this server become registered, those it lists no longer are
-marked.
+marked, and requests whose outcome it shows are closed. When the server itself is listed under
+another owner, it takes that identity.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from postroad.adapters.signer_protocol import CertificateStatus
 from postroad.crypto.certificates import Certificate
 from postroad.errors import ConfigurationError
 from postroad.securityserver.jobs import Outcome
+from postroad.securityserver.outcomes import identity_after_owner_change, is_entry_fulfilled
 from postroad.securityserver.serverconf.status import ClientStatus, following_status
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from postroad.adapters.signer_client import SignerClient
     from postroad.globalconf.view import GlobalConfiguration
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from postroad.securityserver.serverconf.snapshot import ServerConfView, SnapshotFile
     from postroad.securityserver.settings import Settings
 
-LOOK_INTERVAL: Final = 2.0
+LOOK_INTERVAL: Final = 1.0
 
 
 class RegistrationJob:
@@ -55,16 +57,34 @@ class RegistrationJob:
         if view is None:
             return Outcome(LOOK_INTERVAL, silent=True)
         changed: list[object] = []
-        for key in await self._signer.certificates():
+        keys = await self._signer.certificates()
+        renamed = identity_after_owner_change(
+            view.server_id,
+            [client.identifier for client in view.clients],
+            auth_certificates(keys),
+            globalconf,
+        )
+        if renamed is not None:
+            # Whatever else is to follow is judged under the new name, at the next look.
+            await self._update_clients()
+            facts: dict[str, object] = {"server": renamed.encoded()}
+            return Outcome(LOOK_INTERVAL, {"changed": [facts]})
+        for key in keys:
             status = following_certificate_status(key, globalconf, view.server_id)
             if status is not None:
                 digest = Certificate.from_der(key.der).sha256.hex()
                 await self._signer.set_certificate(digest, status=status)
                 changed.append({"certificate": digest, "status": status.value})
         clients = changing_clients(view, globalconf)
-        if clients:
+        fulfilled = [
+            entry
+            for entry in view.submitted
+            if is_entry_fulfilled(entry, view.server_id, globalconf)
+        ]
+        if clients or fulfilled:
             await self._update_clients()
             changed += [{"client": name, "status": status} for name, status in clients]
+            changed += [{"fulfilled": code, "client": name} for code, name, _value in fulfilled]
         return Outcome(LOOK_INTERVAL, {"changed": changed}, silent=not changed)
 
 
@@ -100,6 +120,11 @@ def following_certificate_status(
     elif status is CertificateStatus.REGISTERED:
         return CertificateStatus.GLOBAL_ERROR
     return None
+
+
+def auth_certificates(keys: Iterable[KeyCertificate]) -> list[bytes]:
+    """The authentication certificates (DER) among a signer's."""
+    return [key.der for key in keys if key.usage == "AUTHENTICATION"]
 
 
 async def follow_in_another_process(settings: Settings) -> None:

@@ -6,6 +6,7 @@ default or an error that says what to write. Durations are seconds, sizes are by
 
 from __future__ import annotations
 
+import re
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from postroad.adapters.files import write_atomic
 from postroad.errors import ConfigurationError
 from postroad.identifiers import SecurityServerId
 
@@ -194,6 +196,27 @@ def load_settings(home: Path) -> Settings:
     except OSError as error:
         raise ConfigurationError(f"{path} can't be read: {error.strerror}") from error
     return parse_settings(text, home=home, source=str(path))
+
+
+def rewrite_identifier(home: Path, before: SecurityServerId, after: SecurityServerId) -> None:
+    """Write the server's new identifier into ``server.toml``, and leave the rest as it is.
+
+    Raises ``ConfigurationError`` when it doesn't stand there exactly once, or can't be written.
+    """
+    path = home / "server.toml"
+    try:
+        text = path.read_text(encoding="utf-8")
+        line = re.compile(
+            rf"""^(\s*identifier\s*=\s*)(["']){re.escape(before.encoded())}\2""", re.MULTILINE
+        )
+        changed, count = line.subn(lambda found: f'{found[1]}"{after.encoded()}"', text)
+        if count != 1 or parse_settings(changed, home=home).server_id != after:
+            raise ConfigurationError(
+                f'write identifier = "{after.encoded()}" into {path}: the server got another owner'
+            )
+        write_atomic(path, changed.encode("utf-8"), mode=0o600)
+    except OSError as error:
+        raise ConfigurationError(f"{path} can't be changed: {error.strerror}") from error
 
 
 def parse_settings(text: str, *, home: Path, source: str = "server.toml") -> Settings:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from postroad.centralserver.registry.change import Change
 
+OWNERS_GROUP = "security-server-owners"
+"""The group that every owner of a security server is in, unless a parameter names another."""
+
 
 def list_groups(session: Session) -> Sequence[GlobalGroup]:
     """All global groups in the order they were added."""
@@ -45,7 +48,7 @@ def load_group(session: Session, code: str) -> GlobalGroup:
 
 def owners_group_code(session: Session) -> str:
     """The code of the group that holds every owner of a security server."""
-    return find_parameter(session, Parameter.OWNERS_GROUP) or "security-server-owners"
+    return find_parameter(session, Parameter.OWNERS_GROUP) or OWNERS_GROUP
 
 
 def add_group(change: Change, code: str, description: str) -> GlobalGroup:

@@ -73,6 +73,8 @@ class Problem(StrEnum):
     REQUEST_OWNER_NOT_CLIENT = "management_request_owner_must_be_client"
     REQUEST_ALREADY_OWNER = "management_request_client_already_owner"
     REQUEST_SERVER_CODE_EXISTS = "management_request_server_code_exists"
+    PROVIDER_NOT_SET = "management_service_provider_not_set"
+    PROVIDER_REGISTERED = "subsystem_already_registered_to_security_server"
     REQUEST_RENAMES_MEMBER = "management_request_only_subsystem_rename_allowed"
 
     @property
@@ -81,7 +83,7 @@ class Problem(StrEnum):
         if self.value.endswith("not_found"):
             return 404
         conflict = "exists" in self.value or "already" in self.value or self in _CONFLICTS
-        return 409 if conflict else 400
+        return 409 if conflict and self is not Problem.PROVIDER_REGISTERED else 400
 
 
 _CONFLICTS = frozenset(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from postroad.identifiers import SecurityServerId
 
-NEWEST_SCHEMA: Final = "0001"
+NEWEST_SCHEMA: Final = "0002"
 """The last of the packaged migrations; a test compares it with them."""
 
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sqlalchemy import (
+    BigInteger,
     DateTime,
     ForeignKey,
     LargeBinary,
@@ -284,3 +285,21 @@ class TimestampingService(Base):
     name: Mapped[str] = mapped_column(String(255))
     url: Mapped[str] = mapped_column(String(2048))
     cost_type: Mapped[str] = mapped_column(String(16))
+
+
+class SubmittedRequest(Base):
+    """A management request that the Central Server has taken in, and what became of it."""
+
+    __tablename__ = "submitted_request"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    service_code: Mapped[str] = mapped_column(String(64))
+    client: Mapped[str] = mapped_column(String(1100))
+    """Whom it is about; empty for one about the server itself."""
+    value: Mapped[str] = mapped_column(String(1024))
+    """The new address or name, the message, the new owner, the certificate's SHA-256."""
+    request_id: Mapped[int | None] = mapped_column(BigInteger)
+    """The Central Server's number; None when it had the same request already."""
+    submitted_at: Mapped[datetime] = mapped_column(Moment())
+    fulfilled_at: Mapped[datetime | None] = mapped_column(Moment())
+    """When the global configuration showed what was asked for."""

@@ -25,6 +25,7 @@ from postroad.securityserver.serverconf.models import (
     LocalGroup,
     Server,
     ServiceDescription,
+    SubmittedRequest,
     TimestampingService,
 )
 from postroad.securityserver.serverconf.revision import get_server
@@ -129,6 +130,9 @@ def build_snapshot(session: Session) -> ServerConfSnapshot:
             selectinload(Client.local_groups).selectinload(LocalGroup.members),
         )
     )
+    submitted = session.scalars(
+        select(SubmittedRequest).where(SubmittedRequest.fulfilled_at.is_(None))
+    )
     services = session.scalars(select(TimestampingService).order_by(TimestampingService.position))
     return ServerConfSnapshot(
         format=FORMAT,
@@ -136,6 +140,7 @@ def build_snapshot(session: Session) -> ServerConfSnapshot:
         server=server.identifier,
         clients=tuple(_client_entry(client) for client in clients),
         timestamping=tuple((service.name, service.url) for service in services),
+        submitted=tuple((row.service_code, row.client, row.value) for row in submitted),
     )
 
 

@@ -89,6 +89,8 @@ class ServerConfSnapshot(msgspec.Struct, frozen=True, array_like=True):
     clients: tuple[ClientEntry, ...]
     timestamping: tuple[tuple[str, str], ...]
     """Name and URL of the chosen time-stamping services, in the order of trying them."""
+    submitted: tuple[tuple[str, str, str], ...] = ()
+    """Open management requests: service code, client or "", value."""
 
 
 def encode_snapshot(snapshot: ServerConfSnapshot) -> bytes:
@@ -219,13 +221,15 @@ class ClientView:
 class ServerConfView:
     """The server configuration, ready for questions; immutable."""
 
-    __slots__ = ("_clients", "revision", "server_id", "timestamping")
+    __slots__ = ("_clients", "revision", "server_id", "submitted", "timestamping")
 
     def __init__(self, snapshot: ServerConfSnapshot) -> None:
         self.revision = snapshot.revision
         self.server_id = SecurityServerId.parse(snapshot.server)
         self.timestamping = snapshot.timestamping
         """Name and URL of the chosen time-stamping services, in the order of trying them."""
+        self.submitted = snapshot.submitted
+        """Open management requests: service code, client or "", value."""
         try:
             views = [ClientView(entry) for entry in snapshot.clients]
         except PostroadError as error:
