@@ -16,8 +16,7 @@ from postroad.errors import ConfigurationError, FaultCode
 from postroad.evidence.digests import PartDigest
 from postroad.evidence.verification import SignatureDocument, verify_message_signature
 from postroad.identifiers import ClientId, GlobalGroupId, LocalGroupId, SubsystemId
-from postroad.messages.rest import RestRequest, RestResponse
-from postroad.securityserver.builtin_services import BuiltinAnswer
+from postroad.messages.rest import RestResponse
 from postroad.securityserver.messagelog.records import (
     Direction,
     InlineBody,
@@ -27,7 +26,6 @@ from postroad.securityserver.messagelog.records import (
     SpooledBody,
 )
 from postroad.securityserver.signing import DIGEST
-from postroad.securityserver.snapshots import Snapshot
 from support.exchange import CLIENT, CONSUMER, NOW, REGISTER, TARGET, World
 
 if TYPE_CHECKING:
@@ -516,30 +514,6 @@ def test_an_ocsp_response_is_fetched_from_the_providers_server_once(tmp_path: Pa
         await asyncio.gather(*(world.call() for _ in range(5)))
         assert asked == 1
         assert RestResponse.parse(world.consumer.log.records[-1].message).status == 200
-
-    within(tmp_path, story)
-
-
-class Listing:
-    """A service of the server itself, for the one code ``listMethods``."""
-
-    def answer(self, snapshot: Snapshot, message: RestRequest) -> BuiltinAnswer | None:
-        if message.service.service_code != "listMethods":
-            return None
-        body = b'{"service":[]}'
-        return BuiltinAnswer(status=200, headers=(("Content-Type", "application/json"),), body=body)
-
-
-def test_the_servers_own_services_are_signed_and_logged_but_need_no_right(tmp_path: Path) -> None:
-    async def story(world: World) -> None:
-        world.provider.builtin = Listing()
-        await world.provider.listen_for_peers(world.stack)
-        answer = await world.call("GET", "/r1/TEST/GOV/2/reg/listMethods")
-        assert (answer.status, answer.body) == (200, b'{"service":[]}')
-        assert answer.header("content-type") == "application/json"
-        assert len(world.provider.log.records) == 2
-        assert world.called == []
-        assert (await world.call()).body == b"hello"
 
     within(tmp_path, story)
 

@@ -193,7 +193,34 @@ def test_the_configuration_to_verify_with_is_given_to_anybody(tmp_path: Path) ->
         url = f"http://{CONSUMER_HOST}:{ports['http']}/verificationconf"
         answer = await world.client.fetch("GET", url)
         assert (answer.status, answer.body[:2]) == (200, b"PK")
-        assert (await world.client.fetch("POST", url)).status == 405
+        posted = await world.client.fetch("POST", url)  # a message, whatever its path
+        assert b"invalid_request" in posted.body
+
+    with_workers(tmp_path, story)
+
+
+def test_the_list_of_clients_is_given_to_anybody(tmp_path: Path) -> None:
+    async def story(world: World, workers: dict[str, Worker], ports: dict[str, int]) -> None:
+        url = f"http://{CONSUMER_HOST}:{ports['http']}/listClients"
+        answer = await world.client.fetch("GET", url)
+        assert answer.header("content-type") == "text/xml; charset=UTF-8"
+        assert answer.body.count(b"<ns2:member>") == 5
+        json = await world.client.fetch(
+            "GET", f"{url}?xRoadInstance=TEST", headers=(("Accept", "text/xml, application/json"),)
+        )
+        assert json.header("content-type") == "application/json; charset=utf-8"
+        assert json.body.count(b'"xroad_instance":"TEST"') == 5
+        other = await world.client.fetch("GET", f"{url}?xRoadInstance=OTHER")
+        assert (other.status, b"server.clientproxy.internal_error" in other.body) == (200, True)
+
+    with_workers(tmp_path, story)
+
+
+def test_metadata_passes_two_workers(tmp_path: Path) -> None:
+    async def story(world: World, workers: dict[str, Worker], ports: dict[str, int]) -> None:
+        url = f"http://{CONSUMER_HOST}:{ports['http']}/r1/TEST/GOV/2/reg/listMethods"
+        assert b'"service_code":"persons"' in await fetch(url, world.client)
+        assert len(world.provider.log.records) == 2
 
     with_workers(tmp_path, story)
 

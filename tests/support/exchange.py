@@ -222,7 +222,7 @@ class Server:
         self.http = HttpClient()
         self.verdicts = PeerVerdicts()
         self.unexpected: list[Exception] = []
-        self.builtin: BuiltinServices | None = None
+        self.builtin = BuiltinServices()
         self.put_client(client)
         self.refresh_ocsp()
 

@@ -33,9 +33,10 @@ def message(
     provider: SubsystemId = REGISTER,
     extra: str = "<x:userId>EE1</x:userId>",
     query_id: str = "q-1",
+    service_code: str = "persons",
 ) -> bytes:
     """A message to the service ``persons``, or its answer."""
-    code = "<i:serviceCode>persons</i:serviceCode>"
+    code = f"<i:serviceCode>{service_code}</i:serviceCode>"
     fields = (
         identifier("client", "SUBSYSTEM", client)
         + identifier("service", "SERVICE", provider, code)

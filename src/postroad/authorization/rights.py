@@ -35,6 +35,7 @@ __all__ = [
     "Refusal",
     "Subject",
     "decide_access",
+    "held_rights",
     "parse_endpoint",
     "safe_service_path",
 ]
@@ -163,6 +164,13 @@ def decide_access(  # noqa: PLR0913, PLR0917
         ):
             return Allowed(right)
     return Denied(DenialReason.NO_RIGHT, f"no right of {client} covers this call of {service}")
+
+
+def held_rights(
+    client: ClientId, rights: Iterable[AccessRight], groups: Callable[[ClientId, Group], bool]
+) -> tuple[AccessRight, ...]:
+    """Those of ``rights`` that the client holds itself or through a group."""
+    return tuple(right for right in rights if _is_held_by(right.subject, client, groups))
 
 
 def _is_held_by(

@@ -18,9 +18,10 @@ from postroad.wire.xml import XROAD
 if TYPE_CHECKING:
     from postroad.messages.soap import SoapEnvelope
 
-_START_TAG = re.compile(
+START_TAG = re.compile(
     r"""<(?P<name>[^\s/>]+)(?P<attributes>(?:\s+[^\s=]+\s*=\s*(?:"[^"]*"|'[^']*'))*)\s*(?P<empty>/?)>"""
 )
+"""A start tag, in a document that was found well-formed."""
 _SPACE_BEFORE: Final = 512
 """Bytes before an element in which its indentation is looked for."""
 
@@ -48,7 +49,7 @@ def with_request_hash(response: SoapEnvelope, request_digest: bytes) -> bytes:
 
 def _hash_element(query_id: str, digest: bytes) -> str:
     """The new element; ``query_id`` is the element beside which it will stand, as written."""
-    tag = _START_TAG.match(query_id)
+    tag = START_TAG.match(query_id)
     prefix, colon, _ = ("" if tag is None else tag["name"]).rpartition(":")
     name = f"{prefix}{colon}requestHash"
     declaration = ""
@@ -62,7 +63,7 @@ def _hash_element(query_id: str, digest: bytes) -> str:
 def _element(xml: bytes, mark: tuple[int, int], codec: str) -> tuple[int, int]:
     """Where a whole element begins and ends."""
     start, end = mark
-    tag = _START_TAG.match(xml[start:end].decode(codec))
+    tag = START_TAG.match(xml[start:end].decode(codec))
     if tag is not None and tag["empty"]:
         return start, end
     closing = ">".encode(codec)

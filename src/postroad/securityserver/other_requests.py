@@ -1,17 +1,22 @@
 """What else do information systems ask on the ports of the client proxy, besides messages?
 
-Containers of their own logged messages (``/asic``) and the configuration to verify them with
-(``/verificationconf``); REST of versions that don't exist isn't served. Everything else is a
-message: of the SOAP interface, whose path means nothing (PR-MESS 3). Source: UG-SIGDOC.
+The list of members and subsystems (``/listClients``), containers of their own logged messages
+(``/asic``) and the configuration to verify them with (``/verificationconf``), all with GET; REST of
+versions that don't exist isn't served. Everything else is a message: of the SOAP interface, whose
+path means nothing (PR-MESS 3). Source: PR-META 2, UG-SIGDOC; reference: MetadataHandler,
+AsicContainerHandler.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl
 
 from postroad.adapters.files import read_tree
-from postroad.errors import FaultCode, RefusedRequest
+from postroad.errors import FaultCode, MalformedInput, PostroadError, RefusedRequest
+from postroad.globalconf.client_list import JSON_TYPE, XML_TYPE, ClientList, wants_json
+from postroad.messages.faults import CLIENT_SIDE, encode_soap_fault, fault_of
 from postroad.securityserver.client_proxy import check_client
 from postroad.securityserver.messagelog.container_requests import (
     ASIC_PATH,
@@ -29,22 +34,25 @@ if TYPE_CHECKING:
     from postroad.adapters.http_exchange import Request, Responder
     from postroad.identifiers import ClientId
     from postroad.securityserver.client_proxy import ClientProxy
+    from postroad.wire.headers import HeaderList
 
+LIST_CLIENTS_PATH: Final = "/listClients"
+_SERVED: Final = frozenset({ASIC_PATH, LIST_CLIENTS_PATH, VERIFICATION_CONFIGURATION_PATH})
+_MAX_QUERY_FIELDS: Final = 50
 _NOT_SERVED = b"Nothing is served here; REST requests begin with /r1/\n"
 _REST_PATH = re.compile(r"/r[0-9]+/")
-_NOT_ALLOWED = b"Only GET is served here\n"
 _TEXT = (("Content-Type", "text/plain;charset=utf-8"),)
+_FAULT_TYPE: Final = "text/xml;charset=utf-8"
 
 
-def is_other(target: str) -> bool:
+def is_other(method: str, target: str) -> bool:
     """Whether a request that isn't REST of version 1 is no message at all.
 
-    >>> is_other("/asic?queryId=1"), is_other("/r2/x"), is_other("/")
+    >>> is_other("GET", "/asic?queryId=1"), is_other("POST", "/r2/x"), is_other("POST", "/asic")
     (True, True, False)
     """
     path = target.partition("?")[0]
-    served = {ASIC_PATH, VERIFICATION_CONFIGURATION_PATH}
-    return path in served or _REST_PATH.match(path) is not None
+    return (method == "GET" and path in _SERVED) or _REST_PATH.match(path) is not None
 
 
 async def serve_other(
@@ -59,10 +67,10 @@ async def serve_other(
     ``stamp_now`` time-stamps log records at once, for ``/asic`` with ``force``.
     """
     path, _, query = request.target.partition("?")
-    if path not in {ASIC_PATH, VERIFICATION_CONFIGURATION_PATH}:
+    if path not in _SERVED:
         answer = Answer(404, _TEXT, _NOT_SERVED)
-    elif request.method != "GET":
-        answer = Answer(405, (*_TEXT, ("Allow", "GET")), _NOT_ALLOWED)
+    elif path == LIST_CLIENTS_PATH:
+        answer = _list_clients(proxy, request.headers, query)
     elif path == ASIC_PATH:
 
         async def authenticate(client: ClientId) -> None:
@@ -80,6 +88,36 @@ async def serve_other(
             lambda: _read_configuration(lambda: read_tree(directory, MAX_GLOBALCONF_BYTES))
         )
     await responder.respond(answer.status, answer.headers, answer.body)
+
+
+def _list_clients(proxy: ClientProxy, headers: HeaderList, query: str) -> Answer:
+    """Everybody who reaches the port may ask; what goes wrong is told as a SOAP fault."""
+    try:
+        globalconf = proxy.snapshot().globalconf
+        globalconf.ensure_valid(proxy.clock.now())
+        instance = _asked_instance(query) or proxy.settings.server_id.instance
+        shared = globalconf.shared(instance)
+        if shared is None:
+            raise RefusedRequest(
+                f"nothing is known of the instance {instance!r}", code=FaultCode.INTERNAL_ERROR
+            )
+    except PostroadError as error:
+        fault = fault_of(
+            error, side_prefix=CLIENT_SIDE, detail_id=proxy.new_id(), dialect=proxy.dialect
+        )
+        return Answer(200, (("Content-Type", _FAULT_TYPE),), encode_soap_fault(fault))
+    listed = ClientList.of(shared)
+    if wants_json(headers):
+        return Answer(200, (("Content-Type", JSON_TYPE),), listed.encode_json())
+    return Answer(200, (("Content-Type", XML_TYPE),), listed.encode_xml())
+
+
+def _asked_instance(query: str) -> str:
+    try:
+        pairs = parse_qsl(query, max_num_fields=_MAX_QUERY_FIELDS)
+    except ValueError as error:
+        raise MalformedInput("too many parameters", code=FaultCode.INVALID_REQUEST) from error
+    return next((value for name, value in pairs if name == "xRoadInstance"), "").strip()
 
 
 def _read_configuration(read: Callable[[], dict[str, bytes]]) -> dict[str, bytes]:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 class Call:
     """An allowed call: who provides, and the service; none if the server itself answers."""
 
+    snapshot: Snapshot
+    """What it was judged by."""
     provider: ClientView
     service: ServiceEntry | None
 
@@ -55,7 +57,8 @@ class ProviderExchange(Protocol):
         """Method and raw path within the service; both None where rights are for whole services."""
         ...
 
-    def is_builtin(self, snapshot: Snapshot) -> bool:
+    @property
+    def is_builtin(self) -> bool:
         """Whether the server itself answers what was read, and everybody may ask."""
         ...
 

@@ -22,16 +22,16 @@ from postroad.securityserver.spool import BodyBuffer
 from postroad.securityserver.transport import Attachment, header_text
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from contextlib import ExitStack
     from pathlib import Path
 
-    from postroad.securityserver.builtin_services import BuiltinAnswer, BuiltinServices
+    from postroad.securityserver.builtin_services import RestService
     from postroad.securityserver.exchange_report import ExchangeReport
     from postroad.securityserver.outgoing import OutgoingExchange, ServiceCaller
     from postroad.securityserver.peer_answer import PeerAnswer
     from postroad.securityserver.provider_exchange import Call
     from postroad.securityserver.serverconf.snapshot import ServiceEntry
-    from postroad.securityserver.snapshots import Snapshot
     from postroad.securityserver.transport import ReceivedMessage
 
 
@@ -43,11 +43,10 @@ class RestProvider:
     guard = None
 
     def __init__(
-        self, *, services: ServiceCaller, builtin: BuiltinServices | None, spool: Path
+        self, *, services: ServiceCaller, builtin: Mapping[str, RestService], spool: Path
     ) -> None:
         self._services = services
         self._builtin = builtin
-        self._builtin_answer: BuiltinAnswer | None = None
         self._spool = spool
         self._message: RestRequest | None = None
 
@@ -61,11 +60,10 @@ class RestProvider:
         """Method and raw path, as they go to the service."""
         return self._read.method, self._read.service_path
 
-    def is_builtin(self, snapshot: Snapshot) -> bool:
-        """Metadata services answer from what the server knows."""
-        if self._builtin is not None:
-            self._builtin_answer = self._builtin.answer(snapshot, self._read)
-        return self._builtin_answer is not None
+    @property
+    def is_builtin(self) -> bool:
+        """Metadata services are asked with GET (PR-MREST)."""
+        return self._read.method == "GET" and self._read.service.service_code in self._builtin
 
     async def answer(
         self,
@@ -79,10 +77,8 @@ class RestProvider:
         message = self._read
         body_digest = None if received.body is None else received.body.digest
         asked = request_hash(DigestAlgorithm.SHA512.digest(received.block), body_digest)
-        if self._builtin_answer is not None:
-            return await self._answer_builtin(self._builtin_answer, asked, answer, resources)
         if call.service is None:
-            raise ConfigurationError("a call without a service")
+            return await self._answer_builtin(call, asked, answer, resources)
         try:
             exchange = await self._call(call, call.service, received, resources)
             head = await exchange.response()
@@ -131,8 +127,9 @@ class RestProvider:
         return exchange
 
     async def _answer_builtin(
-        self, builtin: BuiltinAnswer, asked: bytes, answer: PeerAnswer, resources: ExitStack
+        self, call: Call, asked: bytes, answer: PeerAnswer, resources: ExitStack
     ) -> tuple[bytes, list[Attachment]]:
+        builtin = await self._builtin[self._read.service.service_code](call, self._read)
         response: RestResponse = build_response(
             builtin.status, "OK", builtin.headers, request=self._read, request_hash=asked
         )

@@ -22,10 +22,11 @@ from postroad.errors import (
     RemoteFault,
 )
 from postroad.evidence.verification import VerificationCache, verify_message_signature
-from postroad.identifiers import GlobalGroupId, LocalGroupId
 from postroad.messages.decoder import TransportDecoder
 from postroad.messages.events import Direction
 from postroad.messages.faults import PROVIDER_SIDE, encode_soap_fault, fault_of
+from postroad.securityserver.builtin_services import BuiltinServices
+from postroad.securityserver.group_membership import group_membership
 from postroad.securityserver.messagelog.records import Direction as LogDirection
 from postroad.securityserver.messagelog.records import Side, build_record
 from postroad.securityserver.peer_answer import PeerAnswer
@@ -48,12 +49,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from postroad.adapters.http_exchange import Request, Responder
-    from postroad.authorization.rights import Group
     from postroad.clock import Clock
     from postroad.fault_table import Dialect
     from postroad.identifiers import ClientId
     from postroad.ports import MessageLogPort
-    from postroad.securityserver.builtin_services import BuiltinServices
     from postroad.securityserver.consumer_exchange import Message
     from postroad.securityserver.exchange_report import ExchangeReport
     from postroad.securityserver.outgoing import ServiceCaller
@@ -84,7 +83,7 @@ class ServerProxy:
     verdicts: PeerVerdicts
     new_id: Callable[[], str]
     dialect: Dialect
-    builtin: BuiltinServices | None = None
+    builtin: BuiltinServices = field(default_factory=BuiltinServices)
     cache: VerificationCache = field(default_factory=VerificationCache)
     """Verdicts on signatures of a moment ago; the roles of one process may share it."""
 
@@ -198,11 +197,14 @@ def _provider_exchange(proxy: ServerProxy, request: Request) -> ProviderExchange
     _check_http(request)
     match request.header(MESSAGE_TYPE_HEADER):
         case value if value == REST_MESSAGE_TYPE:
-            return RestProvider(services=proxy.services, builtin=proxy.builtin, spool=proxy.spool)
+            return RestProvider(
+                services=proxy.services, builtin=proxy.builtin.rest, spool=proxy.spool
+            )
         case None:
             return SoapProvider(
                 request,
                 services=proxy.services,
+                builtin=proxy.builtin.soap,
                 spool=proxy.spool,
                 server_id=proxy.settings.server_id,
             )
@@ -276,28 +278,20 @@ def _decide_call(snapshot: Snapshot, exchange: ProviderExchange, message: Messag
             code=FaultCode.UNKNOWN_MEMBER,
             prefix=(FaultCode.SERVICE_FAILED.value,),
         )
-    if exchange.is_builtin(snapshot):
-        return Call(provider, None)
+    if exchange.is_builtin:
+        return Call(snapshot, provider, None)
     service = snapshot.serverconf.service(service_id)
     if service is None:
         raise RefusedRequest(f"unknown service: {service_id}", code=FaultCode.UNKNOWN_SERVICE)
     if service.is_rest is exchange.is_soap:
         kind = "REST" if service.is_rest else "SOAP"
         raise RefusedRequest(f"{service_id} is a {kind} service", code=FaultCode.SERVICE_TYPE)
-
-    def is_in_group(client: ClientId, group: Group) -> bool:
-        match group:
-            case GlobalGroupId():
-                return snapshot.globalconf.is_in_global_group(client, group)
-            case LocalGroupId():
-                return provider.is_in_local_group(client, group)
-
     decision = decide_access(
         message.client,
         service_id,
         *exchange.endpoint,
         provider.rights(service_id.service_code),
-        is_in_group,
+        group_membership(snapshot.globalconf, provider),
     )
     if isinstance(decision, Denied):
         raise RefusedRequest(f"request is not allowed: {service_id}", code=FaultCode.ACCESS_DENIED)
@@ -306,7 +300,7 @@ def _decide_call(snapshot: Snapshot, exchange: ProviderExchange, message: Messag
             f"service {service_id} is disabled: {service.disabled_notice}",
             code=FaultCode.SERVICE_DISABLED,
         )
-    return Call(provider, service)
+    return Call(snapshot, provider, service)
 
 
 def _verify_signature(

@@ -17,11 +17,12 @@ from postroad.errors import (
     RefusedRequest,
     UnavailablePeer,
 )
-from postroad.messages.attachments import PackageReader
+from postroad.messages.attachments import PackageReader, package_form
 from postroad.messages.events import AttachmentData, AttachmentEnd, AttachmentStart, SoapMessage
 from postroad.messages.faults import remote_fault
 from postroad.messages.soap import SoapEnvelope, SoapFault
 from postroad.messages.soap_http import check_soap_action
+from postroad.messages.soap_reading import read_soap
 from postroad.messages.soap_writing import with_request_hash
 from postroad.securityserver.outgoing import open_service
 from postroad.securityserver.soap_message import SoapRequest
@@ -31,22 +32,24 @@ from postroad.securityserver.transport import (
     ORIGINAL_ACTION_HEADER,
     ORIGINAL_TYPE_HEADER,
     Attachment,
+    new_boundary,
 )
 from postroad.wire.headers import last_value
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from contextlib import ExitStack
     from pathlib import Path
 
     from postroad.adapters.http_exchange import Request
     from postroad.identifiers import SecurityServerId
     from postroad.messages.attachments import PackageEvent
+    from postroad.securityserver.builtin_services import BuiltinAttachment, SoapService
     from postroad.securityserver.exchange_report import ExchangeReport
     from postroad.securityserver.outgoing import OutgoingExchange, ServiceCaller
     from postroad.securityserver.peer_answer import PeerAnswer
     from postroad.securityserver.provider_exchange import Call
     from postroad.securityserver.serverconf.snapshot import ServiceEntry
-    from postroad.securityserver.snapshots import Snapshot
     from postroad.securityserver.transport import ReceivedMessage
 
 
@@ -65,10 +68,12 @@ class SoapProvider:
         request: Request,
         *,
         services: ServiceCaller,
+        builtin: Mapping[str, SoapService],
         spool: Path,
         server_id: SecurityServerId,
     ) -> None:
         self._services = services
+        self._builtin = builtin
         self._spool = spool
         self._server_id = server_id
         self._action = check_soap_action(request.header(ORIGINAL_ACTION_HEADER))
@@ -92,9 +97,10 @@ class SoapProvider:
         self._message = message
         return message
 
-    def is_builtin(self, snapshot: Snapshot) -> bool:  # noqa: ARG002 - none of them is SOAP yet
-        """There are no SOAP services of the server itself."""
-        return False
+    @property
+    def is_builtin(self) -> bool:
+        """Metadata services are known by their code; versions play no role (PR-META)."""
+        return self._read.service.service_code in self._builtin
 
     async def answer(
         self,
@@ -106,7 +112,7 @@ class SoapProvider:
     ) -> tuple[bytes, list[Attachment]]:
         """Send the service's response with our hash in it, and its attachments as they come."""
         if call.service is None:
-            raise ConfigurationError("a call without a service")
+            return await self._answer_builtin(call, answer, resources)
         if not call.service.url:
             raise ConfigurationError(
                 "the service has no address", code=FaultCode.SERVICE_MISSING_URL
@@ -163,6 +169,27 @@ class SoapProvider:
         await exchange.finish()
         return exchange
 
+    async def _answer_builtin(
+        self, call: Call, answer: PeerAnswer, resources: ExitStack
+    ) -> tuple[bytes, list[Attachment]]:
+        builtin = await self._builtin[self._read.service.service_code](call, self._read)
+        document = read_soap(builtin.xml)
+        if not isinstance(document, SoapEnvelope):
+            raise ConfigurationError("a service of the server itself answered with a fault")
+        boundary = new_boundary("xroad")
+        content_type = package_form(
+            "", codec=document.codec, has_attachments=False, fresh_boundary=boundary
+        ).content_type
+        original_type = content_type
+        if builtin.attachments:
+            related = 'multipart/related; type="text/xml"; charset=UTF-8'
+            original_type = f"{related}; boundary={boundary}"
+        passing = _Passing(self._read, original_type, answer, self._spool, resources)
+        await passing.take([SoapMessage(content_type, (), document)])
+        for number, attachment in enumerate(builtin.attachments, 1):
+            await passing.take(_attachment_events(number, attachment))
+        return passing.message, passing.attachments
+
     @property
     def _read(self) -> SoapRequest:
         if self._message is None:
@@ -214,3 +241,11 @@ class _Passing:
         await self._answer.start_soap(
             event.content_type, self.message, event.headers, original_type=self._original_type
         )
+
+
+def _attachment_events(number: int, attachment: BuiltinAttachment) -> list[PackageEvent]:
+    return [
+        AttachmentStart(number, attachment.content_type, attachment.headers),
+        AttachmentData(attachment.data),
+        AttachmentEnd(),
+    ]

@@ -38,6 +38,7 @@ from postroad.securityserver.client_proxy import (
 from postroad.securityserver.exchange_report import ExchangeReport
 from postroad.securityserver.internal_tls import ensure_internal_identity
 from postroad.securityserver.messagelog.stamping_job import build_stamping
+from postroad.securityserver.metadata_services import MetadataServices
 from postroad.securityserver.ocsp_responder import OcspResponder
 from postroad.securityserver.other_requests import is_other, serve_other
 from postroad.securityserver.peer_certificates import PeerVerdicts
@@ -160,16 +161,18 @@ class Worker:
         )
 
     def _make_server_proxy(self) -> ServerProxy:
+        services = InformationSystems(self.services, lambda: self._service_context)
         return ServerProxy(
             settings=self.settings,
             clock=self.clock,
             snapshot=self.snapshots.current,
             signer=self._make_signer(),
             log=self.message_log,
-            services=InformationSystems(self.services, lambda: self._service_context),
+            services=services,
             verdicts=self.verdicts,
             new_id=lambda: str(uuid.uuid4()),
             dialect=self.dialect,
+            builtin=MetadataServices(services, lambda: str(uuid.uuid4())).builtin,
             cache=self.cache,
         )
 
@@ -311,7 +314,7 @@ class Worker:
 
     async def _serve_consumer(self, request: Request, responder: Responder) -> None:
         report = ExchangeReport(side="client", remote=request.peer.address)
-        if not request.target.startswith(REST_PREFIX) and is_other(request.target):
+        if not request.target.startswith(REST_PREFIX) and is_other(request.method, request.target):
             await serve_other(self.client_proxy, request, responder, stamp_now=self._stamp_now)
             return
         await self._observed(

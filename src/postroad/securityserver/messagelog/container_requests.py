@@ -143,7 +143,11 @@ async def handle_verification_configuration(
         data = await asyncio.to_thread(lambda: encode_verification_configuration(read_files()))
     except PostroadError as error:
         return _refusal(error)
-    return _file(data, "application/zip", "verificationconf.zip")
+    # Without "attachment", as the reference writes it.
+    disposition = 'filename="verificationconf.zip"'
+    return Answer(
+        200, (("Content-Type", "application/zip"), ("Content-Disposition", disposition)), data
+    )
 
 
 def encode_verification_configuration(files: Mapping[str, bytes]) -> bytes:

@@ -264,7 +264,7 @@ def test_the_verification_configuration_can_be_loaded_again(name: str) -> None:
     assert answer.status == 200
     assert dict(answer.headers) == {
         "Content-Type": "application/zip",
-        "Content-Disposition": 'attachment; filename="verificationconf.zip"',
+        "Content-Disposition": 'filename="verificationconf.zip"',
     }
     with zipfile.ZipFile(io.BytesIO(answer.body)) as archive:
         unpacked = {
