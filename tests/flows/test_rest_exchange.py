@@ -449,6 +449,28 @@ def test_a_body_too_large_for_the_log_is_proven_by_its_digest_or_refused(
     within(tmp_path, story)
 
 
+def test_a_client_keeps_only_metadata_of_services_whose_bodies_are_not_logged(
+    tmp_path: Path,
+) -> None:
+    async def story(world: World) -> None:
+        settings = world.consumer.settings
+        rules = msgspec.structs.replace(
+            settings.message_log,
+            disabled_body_logging_remote_producer_subsystems=("TEST/GOV/2/reg",),
+        )
+        world.consumer.settings = msgspec.structs.replace(settings, message_log=rules)
+        world.port = await world.consumer.listen_for_consumers(world.stack)
+        answer = await world.call("POST", f"{TARGET}/secret?q=secret", (), b"secret")
+        assert answer.status == 200
+        for kept in world.consumer.log.records:
+            assert kept.attachments == ()
+            assert b"secret" not in kept.message
+            assert b"X-Own" not in kept.message
+        assert [len(kept.attachments) for kept in world.provider.log.records] == [1, 1]
+
+    within(tmp_path, story)
+
+
 def test_the_consumer_sees_nothing_before_the_answer_is_logged(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         append = world.consumer.log.append

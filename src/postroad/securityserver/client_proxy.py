@@ -24,6 +24,7 @@ from postroad.messages.decoder import TransportDecoder
 from postroad.messages.encoder import TransportEncoder
 from postroad.messages.events import Direction
 from postroad.messages.faults import CLIENT_SIDE, fault_of, parse_soap_fault, remote_fault
+from postroad.securityserver.body_logging import loggable
 from postroad.securityserver.consumer_authentication import check_consumer
 from postroad.securityserver.messagelog.records import Direction as LogDirection
 from postroad.securityserver.messagelog.records import Side, build_record
@@ -284,18 +285,17 @@ async def _log(  # noqa: PLR0913, PLR0917 - the parts of one record
     attachments: Sequence[Attachment],
     signature: MessageSignature,
 ) -> None:
-    rules = proxy.settings.message_log
-    kept = [attachment.body.log_body(rules) for attachment in attachments]
+    kept = loggable(proxy.settings.message_log, Side.CLIENT, direction, message, block, attachments)
     record = build_record(
         message.client,
         query_id=message.query_id,
         request_id=message.request_id,
         direction=direction,
         side=Side.CLIENT,
-        message=block,
+        message=kept.message,
         signature=signature.signature,
         created_at=proxy.clock.now(),
-        attachments=tuple(body for body in kept if body is not None),
+        attachments=kept.attachments,
         hash_chain_result=signature.hash_chain_result,
         hash_chain=signature.hash_chain,
     )

@@ -25,6 +25,7 @@ from postroad.evidence.verification import VerificationCache, verify_message_sig
 from postroad.messages.decoder import TransportDecoder
 from postroad.messages.events import Direction
 from postroad.messages.faults import PROVIDER_SIDE, encode_soap_fault, fault_of
+from postroad.securityserver.body_logging import loggable
 from postroad.securityserver.builtin_services import BuiltinServices
 from postroad.securityserver.group_membership import group_membership
 from postroad.securityserver.messagelog.records import Direction as LogDirection
@@ -333,18 +334,17 @@ async def _log(  # noqa: PLR0913, PLR0917 - the parts of one record
     attachments: Sequence[Attachment],
     signature: MessageSignature,
 ) -> None:
-    rules = proxy.settings.message_log
-    kept = [attachment.body.log_body(rules) for attachment in attachments]
+    kept = loggable(proxy.settings.message_log, Side.SERVER, direction, message, block, attachments)
     record = build_record(
         message.service.client,
         query_id=message.query_id,
         request_id=message.request_id or None,
         direction=direction,
         side=Side.SERVER,
-        message=block,
+        message=kept.message,
         signature=signature.signature,
         created_at=proxy.clock.now(),
-        attachments=tuple(body for body in kept if body is not None),
+        attachments=kept.attachments,
         hash_chain_result=signature.hash_chain_result,
         hash_chain=signature.hash_chain,
     )

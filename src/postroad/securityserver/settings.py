@@ -15,8 +15,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from postroad.adapters.files import write_atomic
-from postroad.errors import ConfigurationError
-from postroad.identifiers import SecurityServerId
+from postroad.errors import ConfigurationError, PostroadError
+from postroad.identifiers import SecurityServerId, SubsystemId
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
@@ -69,6 +69,16 @@ class MessageLogSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     database: str = ""
     """"" for SQLite in the home directory, or ``postgresql://…``."""
     log_bodies: bool = True
+    """Whether messages are kept as they are. Without that only who asked whom is kept, which proves
+    nothing by itself; the lists below name the providers' subsystems for which it is otherwise."""
+    enabled_body_logging_local_producer_subsystems: tuple[str, ...] = ()
+    """``INSTANCE/CLASS/CODE/SUBSYSTEM``: services of ours whose messages are kept all the same."""
+    enabled_body_logging_remote_producer_subsystems: tuple[str, ...] = ()
+    """The same for services that our clients call."""
+    disabled_body_logging_local_producer_subsystems: tuple[str, ...] = ()
+    """Services of ours whose messages are not kept although ``log_bodies`` is true."""
+    disabled_body_logging_remote_producer_subsystems: tuple[str, ...] = ()
+    """The same for services that our clients call."""
     max_body_bytes: Annotated[int, msgspec.Meta(ge=0, le=1 << 30)] = 10 * 1024 * 1024
     oversized_bodies: Literal["digest-only", "refuse"] = "digest-only"
     """A larger body is proven by its digest in the signed hash chain, or the exchange fails."""
@@ -232,4 +242,22 @@ def parse_settings(text: str, *, home: Path, source: str = "server.toml") -> Set
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"{source}: {error}") from error
     SecurityServerId.parse(settings.server.identifier)
+    _check_body_logging(settings.message_log, source)
     return settings
+
+
+def _check_body_logging(section: MessageLogSection, source: str) -> None:
+    """Refuse lists that mean nothing: exceptions from what is the rule already."""
+    unused = "enabled" if section.log_bodies else "disabled"
+    for kind in ("enabled", "disabled"):
+        for place in ("local", "remote"):
+            key = f"{kind}_body_logging_{place}_producer_subsystems"
+            listed: tuple[str, ...] = getattr(section, key)
+            if listed and kind == unused:
+                value = "true" if section.log_bodies else "false"
+                raise ConfigurationError(f"{source}: {key} has no meaning: log_bodies = {value}")
+            for text in listed:
+                try:
+                    SubsystemId.parse(text)
+                except PostroadError as error:
+                    raise ConfigurationError(f"{source}: {key}: {error.message}") from error

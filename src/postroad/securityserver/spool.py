@@ -93,14 +93,12 @@ class BodyBuffer:
             position += len(data)
             yield data
 
-    def log_body(self, rules: MessageLogSection) -> Body | None:
-        """What the message log is to keep of this body; None if bodies aren't logged.
+    def log_body(self, rules: MessageLogSection) -> Body:
+        """What the message log is to keep of this body, where it keeps bodies.
 
         Raises ``ConfigurationError`` (``logging_failed``) for a body that is too large, where the
         settings want it refused.
         """
-        if not rules.log_bodies:
-            return None
         if self.size > rules.max_body_bytes:
             if rules.oversized_bodies == "refuse":
                 raise ConfigurationError(

@@ -28,6 +28,24 @@ def test_minimal_file_has_the_ecosystems_ports() -> None:
         (MINIMAL + '[client_proxy]\nhttp_port = "80"\n', "http_port"),
         (MINIMAL + "[client_proxy]\nhttp_port = 70000\n", "http_port"),
         (MINIMAL + '[message_log]\noversized_bodies = "truncate"\n', "oversized_bodies"),
+        (
+            MINIMAL
+            + "[message_log]\n"
+            + 'enabled_body_logging_local_producer_subsystems = ["DEMO/GOV/1/register"]\n',
+            "has no meaning: log_bodies = true",
+        ),
+        (
+            MINIMAL
+            + "[message_log]\nlog_bodies = false\n"
+            + 'disabled_body_logging_remote_producer_subsystems = ["DEMO/GOV/1/register"]\n',
+            "has no meaning: log_bodies = false",
+        ),
+        (
+            MINIMAL
+            + "[message_log]\n"
+            + 'disabled_body_logging_local_producer_subsystems = ["DEMO/GOV/1"]\n',
+            "expected 4 parts",
+        ),
         ('home = "/"\n' + MINIMAL, "home"),
         ("[server\n", "not TOML"),
     ],

@@ -71,11 +71,6 @@ def test_the_log_gets_small_bodies_inline_and_large_ones_by_name(tmp_path: Path)
     large.close()
 
 
-def test_bodies_are_not_logged_when_that_is_switched_off(tmp_path: Path) -> None:
-    rules = msgspec.structs.replace(RULES, log_bodies=False)
-    assert filled(tmp_path, b"x").log_body(rules) is None
-
-
 def test_a_body_over_the_limit_leaves_its_digest_or_is_refused(tmp_path: Path) -> None:
     rules = msgspec.structs.replace(RULES, max_body_bytes=2)
     buffer = filled(tmp_path, b"abc")
