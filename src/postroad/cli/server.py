@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from postroad.adapters.system_clock import SystemClock
-from postroad.cli import server_clients, server_keys, server_registration
+from postroad.cli import server_clients, server_keys, server_log, server_registration
 from postroad.cli.server_context import (
     PIN_VARIABLE,
     home_option,
@@ -243,10 +243,12 @@ def _is_alive(pid: object) -> bool:
 def export(query_id: str, out: Path, home: Path) -> None:
     """Write the signed containers of an exchange, named by its query id, from the message log."""
     from postroad.securityserver.messagelog import export as exporting  # noqa: PLC0415
+    from postroad.securityserver.messagelog.record_keys import log_keys_of  # noqa: PLC0415
 
     settings = load_settings(home)
     out.mkdir(parents=True, exist_ok=True)
-    written = exporting.export_containers(settings.messagelog_url, query_id, out)
+    keys = log_keys_of(settings)
+    written = exporting.export_containers(settings.messagelog_url, query_id, out, keys=keys)
     if not written:
         raise ConfigurationError(
             f"the message log holds no message of the id {query_id!r}", code=FaultCode.NOT_FOUND
@@ -272,6 +274,7 @@ for group in (server_keys.token, server_keys.key, server_keys.cert):
     command.add_command(group)
 command.add_command(server_keys.csr)
 command.add_command(server_registration.register)
+command.add_command(server_log.log_key)
 for subcommand in (server_clients.apply, server_clients.diff):
     command.add_command(subcommand)
 for listing in (server_clients.client, server_clients.service):

@@ -26,6 +26,7 @@ from postroad.securityserver.messagelog.container_requests import (
     handle_verification_configuration,
 )
 from postroad.securityserver.messagelog.reading import LogReader
+from postroad.securityserver.messagelog.record_keys import log_keys_of
 from postroad.securityserver.snapshots import MAX_GLOBALCONF_BYTES
 
 if TYPE_CHECKING:
@@ -78,7 +79,9 @@ async def serve_other(
 
         answer = await handle_asic(
             query,
-            open_reader=lambda: LogReader.open(proxy.settings.messagelog_url),
+            open_reader=lambda: LogReader.open(
+                proxy.settings.messagelog_url, log_keys_of(proxy.settings)
+            ),
             authenticate=authenticate,
             stamp_now=stamp_now,
         )

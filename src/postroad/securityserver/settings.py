@@ -89,6 +89,12 @@ class MessageLogSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     timestamp_retry_delay: Seconds = 60.0
     timestamp_records_limit: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10_000
     queue_limit: Annotated[int, msgspec.Meta(ge=1)] = 10_000
+    messagelog_encryption_enabled: bool = False
+    """Whether new messages are encrypted in the database."""
+    messagelog_keystore: str = ""
+    """The file with the keys; "" for ``messagelog-keys.toml`` in the home directory."""
+    messagelog_key_id: str = ""
+    """Which of them encrypts new messages."""
 
 
 class ConfigurationClientSection(
@@ -148,6 +154,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def messagelog_path(self) -> Path:
         """The message log's SQLite file, when no other database is set."""
         return self.home_path / "db" / "messagelog.sqlite"
+
+    @property
+    def log_keys_path(self) -> Path:
+        """The keys that messages in the log's database are encrypted with."""
+        return self.home_path / (self.message_log.messagelog_keystore or "messagelog-keys.toml")
 
     @property
     def signer_path(self) -> Path:
@@ -243,6 +254,10 @@ def parse_settings(text: str, *, home: Path, source: str = "server.toml") -> Set
         raise ConfigurationError(f"{source}: {error}") from error
     SecurityServerId.parse(settings.server.identifier)
     _check_body_logging(settings.message_log, source)
+    if settings.message_log.messagelog_encryption_enabled and (
+        not settings.message_log.messagelog_key_id
+    ):
+        raise ConfigurationError(f"{source}: messagelog_key_id must name the key to encrypt with")
     return settings
 
 

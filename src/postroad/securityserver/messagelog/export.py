@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from postroad.identifiers import ClientId
     from postroad.securityserver.messagelog.reading import StoredRecord
+    from postroad.securityserver.messagelog.record_keys import LogKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +76,14 @@ def encode_record(record: StoredRecord) -> ContainerFile:
     return ContainerFile(name, encode_container(build_container(record), record.created_at))
 
 
-def export_containers(
+def export_containers(  # noqa: PLR0913 - a search, and where its findings go
     database_url: str,
     query_id: str,
     directory: Path,
     *,
     party: ClientId | None = None,
     direction: Direction | None = None,
+    keys: LogKeys | None = None,
 ) -> list[Path]:
     """Write the containers of all records of a message id into ``directory``; return their paths.
 
@@ -89,7 +91,7 @@ def export_containers(
     Raises ``ConfigurationError`` if the log can't be read, a file can't be written, or a record has
     no time-stamp yet (``asic_timestamp_not_found``); containers written before that stay.
     """
-    reader = LogReader.open(database_url)
+    reader = LogReader.open(database_url, keys)
     written: list[Path] = []
     try:
         for found in reader.find(query_id, party, direction=direction):

@@ -5,10 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from postroad.errors import ConfigurationError
+from postroad.securityserver.messagelog.record_encryption import EncryptingDatabase, RecordCiphers
+from postroad.securityserver.messagelog.record_keys import load_log_keys
 from postroad.securityserver.messagelog.sqlite import SqliteDatabase, path_of_url
 
 if TYPE_CHECKING:
     from postroad.securityserver.messagelog.database import LogDatabase
+    from postroad.securityserver.settings import Settings
+
+
+def open_for_writing(settings: Settings, *, log_reserve: int = 0) -> LogDatabase:
+    """Prepare a server's database for its writer, encrypting if the settings want that.
+
+    Raises ``ConfigurationError`` (``key_not_found``) if the key isn't there.
+    """
+    database = open_database(settings.messagelog_url, log_reserve=log_reserve)
+    section = settings.message_log
+    if not section.messagelog_encryption_enabled:
+        return database
+    keys = load_log_keys(settings.log_keys_path)
+    return EncryptingDatabase(database, RecordCiphers(keys).cipher(section.messagelog_key_id))
 
 
 def open_database(url: str, *, read_only: bool = False, log_reserve: int = 0) -> LogDatabase:

@@ -15,6 +15,13 @@ from postroad.evidence.digests import SIGNATURES_PART, TIMESTAMP_CHAIN_PART
 from postroad.evidence.hashchain import HashTree
 from postroad.identifiers import ClientId, client_id
 from postroad.securityserver.messagelog.opening import open_database
+from postroad.securityserver.messagelog.record_encryption import (
+    BODY,
+    MESSAGE,
+    RecordCiphers,
+    attachment_label,
+    piece_label,
+)
 from postroad.securityserver.messagelog.records import (
     BODY_DIGEST,
     LISTED_STATE,
@@ -30,6 +37,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from postroad.securityserver.messagelog.database import LogDatabase, Row, Value
+    from postroad.securityserver.messagelog.record_encryption import RecordCipher
+    from postroad.securityserver.messagelog.record_keys import LogKeys
 
 MAX_FOUND: Final = 1000
 """Most records that one search returns; a message id is chosen by its sender, so may repeat."""
@@ -121,6 +130,7 @@ class _RecordRow(msgspec.Struct, array_like=True):
     token: bytes | None
     token_chain_result: bytes | None
     leaf: int | None
+    key_id: str | None
 
 
 class _AttachmentRow(msgspec.Struct, array_like=True):
@@ -152,7 +162,7 @@ _LOAD: Final = """
     SELECT r.id, r.queryid, r.xrequestid, r.response,
            r.instance, r.memberclass, r.membercode, r.subsystemcode, r.time,
            r.message, s.signature, s.hashchainresult, r.hashchain, r.body,
-           t.id, t.timestamp, t.hashchainresult, m.leaf
+           t.id, t.timestamp, t.hashchainresult, m.leaf, r.keyid
       FROM logrecord r
       JOIN signature s ON s.id = r.signature_id
       LEFT JOIN stamped_signature m ON m.signature_id = r.signature_id
@@ -187,15 +197,19 @@ class LogReader:
     database can't be read. Use it from one thread at a time.
     """
 
-    def __init__(self, database: LogDatabase) -> None:
+    def __init__(self, database: LogDatabase, keys: LogKeys | None = None) -> None:
         self._database = database
+        self._ciphers = RecordCiphers(keys)
         self._last_tree: tuple[bytes, HashTree] | None = None
         """The tree used last, by its result: a batch's records are mostly read one by one."""
 
     @classmethod
-    def open(cls, url: str) -> LogReader:
-        """Build a reader of the log at ``url``; nothing connects yet."""
-        return cls(open_database(url, read_only=True))
+    def open(cls, url: str, keys: LogKeys | None = None) -> LogReader:
+        """Build a reader of the log at ``url``; nothing connects yet.
+
+        ``keys`` are wanted by ``load`` alone, for records that are encrypted.
+        """
+        return cls(open_database(url, read_only=True), keys)
 
     def pending(self, limit: int) -> list[PendingSignature]:
         """Return up to ``limit`` signatures without a time-stamp, in the order they came."""
@@ -259,13 +273,22 @@ class LogReader:
         return [record for record in found if direction in (None, record.direction)]
 
     def load(self, record_id: int) -> StoredRecord | None:
-        """Return a record with its attachments and time-stamp."""
+        """Return a record with its attachments and time-stamp.
+
+        Raises also ``ConfigurationError`` (``key_not_found``) if it is encrypted with a key that
+        isn't there.
+        """
         with self._database.transaction():
             rows = _typed(self._database.rows(_LOAD, (record_id,)), _RecordRow)
             if not rows:
                 return None
             row = rows[0]
-            attachments = self._attachments(record_id, row.body)
+            cipher = None if row.key_id is None else self._ciphers.cipher(row.key_id)
+            if cipher is not None:
+                row.message = cipher.open(row.message, record_id, MESSAGE)
+                if row.body is not None:
+                    row.body = cipher.open(row.body, record_id, BODY)
+            attachments = self._attachments(record_id, row.body, cipher)
             timestamp = self._timestamp(row)
         return StoredRecord(
             id=row.id,
@@ -316,7 +339,9 @@ class LogReader:
         self._last_tree = (result, tree)
         return tree
 
-    def _attachments(self, record_id: int, body: bytes | None) -> tuple[StoredAttachment, ...]:
+    def _attachments(
+        self, record_id: int, body: bytes | None, cipher: RecordCipher | None
+    ) -> tuple[StoredAttachment, ...]:
         if body is not None:
             return (StoredAttachment(1, len(body), BODY_DIGEST.digest(body), body),)
         rows = _typed(self._database.rows(_ATTACHMENTS, (record_id,)), _AttachmentRow)
@@ -325,16 +350,25 @@ class LogReader:
                 row.number,
                 row.size,
                 row.digest,
-                self._content(record_id, row),
+                self._content(record_id, row, cipher),
             )
             for row in rows
         )
 
-    def _content(self, record_id: int, row: _AttachmentRow) -> bytes | None:
+    def _content(
+        self, record_id: int, row: _AttachmentRow, cipher: RecordCipher | None
+    ) -> bytes | None:
         content = row.content
+        if content is not None and cipher is not None:
+            content = cipher.open(content, record_id, attachment_label(row.number))
         if row.pieces is not None:
             pieces = _typed(self._database.rows(_PIECES, (record_id, row.number)), tuple[bytes])
-            content = b"".join(piece for (piece,) in pieces)
+            content = b"".join(
+                piece
+                if cipher is None
+                else cipher.open(piece, record_id, piece_label(row.number, number))
+                for number, (piece,) in enumerate(pieces)
+            )
         if content is not None and len(content) != row.size:
             raise _damaged(
                 f"attachment {row.number} of log record {record_id} has {len(content)} bytes "

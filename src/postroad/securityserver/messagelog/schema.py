@@ -146,8 +146,14 @@ _FIRST_POSTGRESQL: Final = (
     "ALTER TABLE timestamp_record ALTER COLUMN leaves SET STORAGE EXTERNAL",
 )
 
+_ENCRYPTION: Final = (
+    # The key that message, body, attachments and pieces are encrypted with; none: they aren't.
+    "ALTER TABLE logrecord ADD COLUMN keyid VARCHAR(64)",
+)
+
 _MIGRATIONS: Final[tuple[dict[Product, tuple[str, ...]], ...]] = (
     {"sqlite": _FIRST + _FIRST_SQLITE, "postgresql": _FIRST + _FIRST_POSTGRESQL},
+    {"sqlite": _ENCRYPTION, "postgresql": _ENCRYPTION},
 )
 SCHEMA_VERSION: Final = len(_MIGRATIONS)
 

@@ -24,7 +24,7 @@ from postroad.adapters.system_clock import SystemClock
 from postroad.errors import ConfigurationError
 from postroad.securityserver.messagelog.housekeeping import LOG_RESERVE, Housekeeping
 from postroad.securityserver.messagelog.intake import LogWriter, WriterRules
-from postroad.securityserver.messagelog.opening import open_database
+from postroad.securityserver.messagelog.opening import open_for_writing
 from postroad.securityserver.messagelog.records import MessageRecord, logging_failed
 from postroad.securityserver.messagelog.store import LogStore
 
@@ -186,7 +186,7 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     clock = SystemClock()
-    store = LogStore(open_database(settings.messagelog_url, log_reserve=LOG_RESERVE))
+    store = LogStore(open_for_writing(settings, log_reserve=LOG_RESERVE))
     writer = LogWriter(store, settings.spool_path, rules_of(settings), clock)
     # A database that can't be used now may be usable later; until then records are refused.
     with contextlib.suppress(ConfigurationError):
