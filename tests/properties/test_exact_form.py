@@ -9,19 +9,18 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import fields
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from postroad.crypto.algorithms import DigestAlgorithm
 from postroad.errors import PostroadError
-from postroad.evidence.digests import PartDigest
-from postroad.evidence.exact_chain import read_exact_hash_chain, read_exact_hash_chain_result
 from postroad.evidence.exact_form import read_exact_signature
+from postroad.evidence.exact_path import prove_exactly
 from postroad.evidence.hashchain import build_hash_chains
-from postroad.evidence.hashchain_parsing import parse_hash_chain, parse_hash_chain_result
+from postroad.evidence.hashchain_verification import walk_hash_chain
 from postroad.evidence.verification import SignatureDocument, verify_signature_at
 from postroad.evidence.xades import prepare_signature
 from postroad.evidence.xades_parsing import CanonicalForm, SignatureFacts, parse_signature
@@ -29,6 +28,8 @@ from support.signing import CLIENT, NOW, REFERENCE, SHA512, Bench, message_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from postroad.evidence.digests import PartDigest
 
 BENCH = Bench.create()
 PARTS = message_parts(b"message")
@@ -48,14 +49,8 @@ def with_intermediates() -> bytes:
 
 
 SEEDS = {"ours": GOOD, "intermediates": with_intermediates(), "reference": REFERENCE_LAYOUT}
-CHAINS = build_hash_chains(
-    [
-        message_parts(b"one", [b"body"]),
-        message_parts(b"two"),
-        [PartDigest.of("/message.xml", b"three", DigestAlgorithm.SHA256)],
-    ],
-    SHA512,
-)
+BATCH = [message_parts(b"one", [b"body"]), message_parts(b"two"), message_parts(b"three")]
+CHAINS = build_hash_chains(BATCH, SHA512)
 SNIPPETS = [
     *(bytes([octet]) for octet in b" \t\n\r<>&\"'/=#;:A0+.-"),
     *(
@@ -110,30 +105,34 @@ def signatures_agree(document: bytes) -> bool:
     return True
 
 
-def chains_agree(document: bytes) -> bool:
-    exact = read_exact_hash_chain(document)
-    if exact is None:
+def proofs_agree(result: bytes, chain: bytes, parts: list[PartDigest]) -> bool:
+    """Whether the fast way found a proof; then the slow one must find the same."""
+    inputs = {part.name: part for part in parts}
+    proved = prove_exactly(result, {"/sig-hashchain.xml": chain}, inputs)
+    if proved is None:
         return False
-    parsed = parse_hash_chain(document)
-    assert (exact, list(exact.steps)) == (parsed, list(parsed.steps)), document
-    return True
-
-
-def results_agree(document: bytes) -> bool:
-    exact = read_exact_hash_chain_result(document)
-    if exact is None:
-        return False
-    assert exact == parse_hash_chain_result(document), document
+    walked = walk_hash_chain(result, {"/sig-hashchain.xml": chain}, inputs)
+    assert not walked.unverified
+    assert [(r.name, r.algorithm, r.value) for r in walked.references] == [
+        (part.name, part.algorithm, part.value) for part in proved
+    ], (result, chain)
     return True
 
 
 DOCUMENTS: list[tuple[str, bytes, Callable[[bytes], bool]]] = [
-    *((name, document, signatures_agree) for name, document in SEEDS.items()),
-    *((f"chain {number}", chain, chains_agree) for number, chain in enumerate(CHAINS.chains)),
-    ("result", CHAINS.result, results_agree),
+    (name, document, signatures_agree) for name, document in SEEDS.items()
+]
+PROOFS: list[tuple[str, bytes, Callable[[bytes], bool]]] = [
+    *(
+        (f"chain {number}", chain, partial(proofs_agree, CHAINS.result, parts=BATCH[number]))
+        for number, chain in enumerate(CHAINS.chains)
+    ),
+    ("result", CHAINS.result, lambda result: proofs_agree(result, CHAINS.chains[1], BATCH[1])),
 ]
 every_document = pytest.mark.parametrize(
-    ("seed", "agree"), [entry[1:] for entry in DOCUMENTS], ids=[entry[0] for entry in DOCUMENTS]
+    ("seed", "agree"),
+    [entry[1:] for entry in DOCUMENTS + PROOFS],
+    ids=[entry[0] for entry in DOCUMENTS + PROOFS],
 )
 
 
@@ -147,11 +146,21 @@ def changes(document: bytes) -> Iterator[bytes]:
         yield before + document[at : at + 1] * 2 + after
 
 
-@every_document
+@pytest.mark.parametrize(
+    ("seed", "agree"), [entry[1:] for entry in DOCUMENTS], ids=[entry[0] for entry in DOCUMENTS]
+)
 def test_every_change_of_one_octet(seed: bytes, agree: Callable[[bytes], bool]) -> None:
     assert agree(seed)
     taken = [agree(changed) for changed in changes(seed)]
     assert 0 < sum(taken) < len(taken) / 2
+
+
+@pytest.mark.parametrize(
+    ("seed", "agree"), [entry[1:] for entry in PROOFS], ids=[entry[0] for entry in PROOFS]
+)
+def test_no_change_of_one_octet_is_a_proof(seed: bytes, agree: Callable[[bytes], bool]) -> None:
+    assert agree(seed)
+    assert not any(agree(changed) for changed in changes(seed) if changed != seed)
 
 
 def tampered(seed: bytes, chance: random.Random) -> bytes:

@@ -74,6 +74,12 @@ def encode_digest_list(digests: Iterable[tuple[DigestAlgorithm, bytes]]) -> byte
     return _tlv(_SEQUENCE, b"".join([_single_digest(*digest) for digest in digests]))
 
 
+def encode_digest_pair(algorithm: DigestAlgorithm, left: bytes, right: bytes) -> bytes:
+    """Encode two digests by one algorithm, as :func:`encode_digest_list` does."""
+    head, middle, tail = _around_pair(algorithm, len(left), len(right))
+    return b"".join((head, left, middle, right, tail))
+
+
 def step_digest(algorithm: DigestAlgorithm, values: Iterable[bytes]) -> bytes:
     """Return the digest of one step whose children all use ``algorithm``."""
     return algorithm.digest(encode_digest_list((algorithm, value) for value in values))
@@ -90,6 +96,16 @@ def _around(algorithm: DigestAlgorithm, size: int) -> tuple[bytes, bytes]:
     after = _tlv(_UTF8_STRING, algorithm.uri.encode()) + _NO_TRANSFORMS
     whole = _tlv(_SEQUENCE, _tlv(_OCTET_STRING, bytes(size)) + after)
     return whole[: len(whole) - len(after) - size], after
+
+
+@lru_cache(maxsize=64)
+def _around_pair(algorithm: DigestAlgorithm, left: int, right: int) -> tuple[bytes, bytes, bytes]:
+    """The octets before, between and after two digest values of these sizes."""
+    one, other = _single_digest(algorithm, bytes(left)), _single_digest(algorithm, bytes(right))
+    before, after = _around(algorithm, left)
+    last = _around(algorithm, right)[1]
+    head = _tlv(_SEQUENCE, one + other)[: -len(one + other)] + before
+    return head, after + other[: len(other) - len(last) - right], last
 
 
 def _tlv(tag: int, content: bytes) -> bytes:

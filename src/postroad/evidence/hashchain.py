@@ -13,9 +13,15 @@ from __future__ import annotations
 
 from base64 import b64encode
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from postroad.evidence.digests import HASH_CHAIN_PART, PartDigest, encode_digest_list
+from postroad.evidence.digests import (
+    HASH_CHAIN_PART,
+    PartDigest,
+    encode_digest_list,
+    encode_digest_pair,
+)
 from postroad.wire.xml import XMLDSIG, escape_attribute
 
 if TYPE_CHECKING:
@@ -29,6 +35,8 @@ HASH_CHAIN_NAMESPACE: Final = "http://cyber.ee/hashchain"
 FIRST_STEP: Final = "STEP0"
 
 CHAIN_DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
+STEP_END: Final = "    </ns2:HashStep>\n"
+CHAIN_END: Final = "</ns2:HashChain>\n"
 CHAIN_NAMESPACES: Final = f'xmlns="{XMLDSIG}" xmlns:ns2="{HASH_CHAIN_NAMESPACE}"'
 
 
@@ -61,7 +69,7 @@ class HashTree:
 
     def result(self, chain_file: str) -> bytes:
         """Encode the hash chain result, which names the file that the chains will be in."""
-        return _encode_result(chain_file, _Node(self._algorithm, self._levels[-1][0]))
+        return encode_result(chain_file, self._algorithm, self._levels[-1][0])
 
     def __len__(self) -> int:
         """Return how many digests are joined."""
@@ -75,8 +83,11 @@ class HashTree:
         """Encode the hash chain of one digest, which is that of the part called ``name``."""
         algorithm = self._algorithm
         part = PartDigest(name, algorithm, self.leaf(index))
-        path = [(_Node(algorithm, value), left) for value, left in _path(self._levels, index)]
-        return _encode_chain(_steps(path, [part], algorithm), algorithm)
+        path = [
+            (hash_value(algorithm, value, algorithm), left)
+            for value, left in _path(self._levels[:-1], index)
+        ]
+        return encode_chain(path, [part], algorithm)
 
 
 def build_hash_chains(
@@ -97,11 +108,12 @@ def build_hash_chains(
     if len(messages) == 1 and len(messages[0]) == 1:
         raise ValueError("one message of one part is signed itself, without a hash chain")
     levels = _build_levels([_leaf(parts, algorithm) for parts in messages], algorithm)
-    top = levels[-1][0]
+    # Each digest but the top stands in the chains of many messages: it is written once.
+    texts = [[hash_value(*node, algorithm) for node in level] for level in levels[:-1]]
     return BuiltChains(
-        result=_encode_result(chain_file, top),
+        result=encode_result(chain_file, *levels[-1][0]),
         chains=tuple(
-            _encode_chain(_steps(_path(levels, index), parts, algorithm), algorithm)
+            encode_chain(_path(texts, index), parts, algorithm)
             for index, parts in enumerate(messages)
         ),
     )
@@ -117,11 +129,20 @@ def _join(children: Sequence[_Node], algorithm: DigestAlgorithm) -> _Node:
     return _Node(algorithm, algorithm.digest(encode_digest_list(children)))
 
 
+def _join_pair(left: _Node, right: _Node, algorithm: DigestAlgorithm) -> _Node:
+    if left.algorithm is right.algorithm:
+        octets = encode_digest_pair(left.algorithm, left.value, right.value)
+        return _Node(algorithm, algorithm.digest(octets))
+    return _join((left, right), algorithm)
+
+
 def _build_levels(leaves: list[_Node], algorithm: DigestAlgorithm) -> list[list[_Node]]:
     levels = [leaves]
     while len(levels[-1]) > 1:
         below = levels[-1]
-        level = [_join(below[at : at + 2], algorithm) for at in range(0, len(below) - 1, 2)]
+        level = [
+            _join_pair(below[at], below[at + 1], algorithm) for at in range(0, len(below) - 1, 2)
+        ]
         if len(below) % 2:
             level.append(below[-1])
         levels.append(level)
@@ -129,20 +150,14 @@ def _build_levels(leaves: list[_Node], algorithm: DigestAlgorithm) -> list[list[
 
 
 def _join_all(values: Sequence[bytes], algorithm: DigestAlgorithm) -> list[Sequence[bytes]]:
-    """Do what ``_build_levels`` does for nodes that all have one algorithm, much faster.
-
-    What stands around two digests in a ``DigestList`` is always the same then.
-    """
-    left, right = (mark * algorithm.size for mark in (b"\1", b"\2"))
-    head, _, rest = encode_digest_list(((algorithm, left), (algorithm, right))).partition(left)
-    middle, _, tail = rest.partition(right)
+    """Do what ``_build_levels`` does for nodes that all have one algorithm, with less ado."""
     if any(len(value) != algorithm.size for value in values):
         raise ValueError(f"a digest that isn't one of {algorithm.label}")
     levels = [values]
     while len(levels[-1]) > 1:
         below = levels[-1]
         level = [
-            algorithm.digest(b"".join((head, one, middle, other, tail)))
+            algorithm.digest(encode_digest_pair(algorithm, one, other))
             for one, other in zip(below[::2], below[1::2], strict=False)
         ]
         if len(below) % 2:
@@ -154,7 +169,7 @@ def _join_all(values: Sequence[bytes], algorithm: DigestAlgorithm) -> list[Seque
 def _path(levels: Sequence[Sequence[_T]], index: int) -> list[tuple[_T, bool]]:
     """List a leaf's neighbours from the top down, and whether each stands to the left."""
     path = []
-    for level in levels[:-1]:
+    for level in levels:
         neighbour = index ^ 1
         if neighbour < len(level):  # otherwise the node moved up unchanged: no step
             path.append((level[neighbour], neighbour < index))
@@ -163,46 +178,56 @@ def _path(levels: Sequence[Sequence[_T]], index: int) -> list[tuple[_T, bool]]:
     return path
 
 
-def _steps(
-    path: Sequence[tuple[_Node, bool]], parts: Sequence[PartDigest], algorithm: DigestAlgorithm
-) -> list[str]:
-    """List the contents of one message's steps, from the top down."""
-    data_refs = [_data_ref(part, algorithm) for part in parts]
-    own = [f'        <ns2:StepRef URI="#STEP{number}"/>\n' for number in range(1, len(path) + 1)]
-    if len(parts) == 1:
-        own[-1] = data_refs[0]
-    steps = [
-        hash_value + ours if left else ours + hash_value
-        for ours, (hash_value, left) in zip(
-            own, ((_hash_value(node, algorithm), left) for node, left in path), strict=True
-        )
-    ]
-    if len(parts) > 1:
-        steps.append("".join(data_refs))
-    return steps
-
-
-def _encode_result(chain_file: str, top: _Node) -> bytes:
+def encode_result(chain_file: str, algorithm: DigestAlgorithm, value: bytes) -> bytes:
+    """Write a hash chain result: the file that the chain is in, and the digest it leads to."""
     return (
         f"{CHAIN_DECLARATION}"
         f'<ns2:HashChainResult URI="{escape_attribute(chain_file)}#{FIRST_STEP}" '
         f"{CHAIN_NAMESPACES}>\n"
-        f'    <DigestMethod Algorithm="{top.algorithm.uri}"/>\n'
-        f"    <DigestValue>{_base64(top.value)}</DigestValue>\n"
+        f'    <DigestMethod Algorithm="{algorithm.uri}"/>\n'
+        f"    <DigestValue>{_base64(value)}</DigestValue>\n"
         f"</ns2:HashChainResult>\n"
     ).encode()
 
 
-def _encode_chain(steps: Sequence[str], algorithm: DigestAlgorithm) -> bytes:
-    body = "".join(
-        f'    <ns2:HashStep id="STEP{number}">\n{step}    </ns2:HashStep>\n'
-        for number, step in enumerate(steps)
-    )
+def encode_chain(
+    path: Sequence[tuple[str, bool]], parts: Sequence[PartDigest], algorithm: DigestAlgorithm
+) -> bytes:
+    """Write the chain of one message: its path from the top down, and its parts at the end.
+
+    ``path`` holds the written digest of each neighbour, and whether it stands to the left. Several
+    parts are a step of their own; a single part stands beside the last neighbour.
+    """
+    data_refs = "".join([_data_ref(part, algorithm) for part in parts])
+    last = len(path) - 1 if len(parts) == 1 else len(path)
+    pieces = [_chain_head(algorithm)]
+    for number, (neighbour, left) in enumerate(path):
+        ours = data_refs if number == last else step_ref(number + 1)
+        pieces += (step_head(number), *((neighbour, ours) if left else (ours, neighbour)), STEP_END)
+    if last == len(path):
+        pieces += (step_head(last), data_refs, STEP_END)
+    pieces.append(CHAIN_END)
+    return "".join(pieces).encode()
+
+
+@cache
+def _chain_head(algorithm: DigestAlgorithm) -> str:
     return (
         f"{CHAIN_DECLARATION}<ns2:HashChain {CHAIN_NAMESPACES}>\n"
         f'    <ns2:DefaultDigestMethod Algorithm="{algorithm.uri}"/>\n'
-        f"{body}</ns2:HashChain>\n"
-    ).encode()
+    )
+
+
+@lru_cache(maxsize=64)
+def step_head(number: int) -> str:
+    """Return how a step begins; the first has number 0."""
+    return f'    <ns2:HashStep id="STEP{number}">\n'
+
+
+@lru_cache(maxsize=64)
+def step_ref(number: int) -> str:
+    """Return how one step points to another."""
+    return f'        <ns2:StepRef URI="#STEP{number}"/>\n'
 
 
 def _data_ref(part: PartDigest, default: DigestAlgorithm) -> str:
@@ -213,10 +238,10 @@ def _data_ref(part: PartDigest, default: DigestAlgorithm) -> str:
     )
 
 
-def _hash_value(node: _Node, default: DigestAlgorithm) -> str:
+def hash_value(algorithm: DigestAlgorithm, value: bytes, default: DigestAlgorithm) -> str:
+    """Write a neighbour's digest as a child of a step."""
     return (
-        f"        <ns2:HashValue>\n{_digest(node.algorithm, node.value, default)}"
-        f"        </ns2:HashValue>\n"
+        f"        <ns2:HashValue>\n{_digest(algorithm, value, default)}        </ns2:HashValue>\n"
     )
 
 

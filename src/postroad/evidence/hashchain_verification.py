@@ -18,8 +18,14 @@ from typing import TYPE_CHECKING, Final
 from postroad.crypto.algorithms import DigestAlgorithm
 from postroad.errors import FaultCode, MalformedInput, TrustError
 from postroad.evidence.digests import PartDigest, encode_digest_list
-from postroad.evidence.exact_chain import read_hash_chain, read_hash_chain_result
-from postroad.evidence.hashchain_parsing import DataRef, HashValue, malformed
+from postroad.evidence.exact_path import prove_exactly
+from postroad.evidence.hashchain_parsing import (
+    DataRef,
+    HashValue,
+    malformed,
+    parse_hash_chain,
+    parse_hash_chain_result,
+)
 from postroad.wire.xml import canonicalize, parse
 
 if TYPE_CHECKING:
@@ -90,9 +96,26 @@ def verify_hash_chain(
     part that differs from its digest in the chain, ``invalid_hash_chain`` if the top differs,
     ``hashchain_unused_inputs`` if a part isn't covered. Parts from several steps are malformed.
     """
+    proved = prove_exactly(result, chains, inputs)
+    if proved is not None:
+        return VerifiedHashChain(
+            proved[0].algorithm,
+            tuple([ChainReference(p.name, p.algorithm, p.value, verified=True) for p in proved]),
+        )
+    return walk_hash_chain(result, chains, inputs, policy=policy)
+
+
+def walk_hash_chain(
+    result: bytes,
+    chains: Mapping[str, bytes],
+    inputs: Mapping[str, PartDigest | bytes],
+    *,
+    policy: ChainPolicy | None = None,
+) -> VerifiedHashChain:
+    """Do what :func:`verify_hash_chain` does, for documents of any form."""
     walk = _Walk(chains, inputs, policy or ChainPolicy())
     # (1) The documents keep to the structure.
-    top = read_hash_chain_result(result)
+    top = parse_hash_chain_result(result)
     algorithm = walk.checked(top.algorithm)
     # (2)-(4) The digests of the steps, from the parts up to the top, lead to the result.
     if algorithm.digest(walk.step(top.uri, None, 0)) != top.value:
@@ -167,7 +190,7 @@ class _Walk:
         if file_name not in self.parsed:
             if file_name not in self.chains:
                 raise _unknown(file_name)
-            self.parsed[file_name] = read_hash_chain(self.chains[file_name])
+            self.parsed[file_name] = parse_hash_chain(self.chains[file_name])
         return self.parsed[file_name]
 
     def _child(
