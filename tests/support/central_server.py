@@ -15,6 +15,7 @@ from postroad.centralserver.registry import members, provider, servers, system, 
 from postroad.centralserver.registry.change import Change, changing
 from postroad.centralserver.settings import parse_settings
 from postroad.centralserver.signing_keys import SigningToken
+from postroad.centralserver.token_login import TokenLogin
 from postroad.identifiers import MemberId, SecurityServerId, SubsystemId
 from postroad.trustlab.authority import TrustLab
 
@@ -150,6 +151,7 @@ def plain_node(home: Path, clock: MovingClock) -> CentralServerNode:
     text = (
         '[distribution]\nhost = "127.0.0.1"\nhttp_port = 0\nhttps = false\n'
         '[registration_service]\nhost = "127.0.0.1"\nport = 0\n[management_service]\nport = 0\n'
+        "[management_api]\nport = 0\nrequests_per_second = 1000\nrequests_per_minute = 10000\n"
     )
     return open_node(home, clock=clock, settings=parse_settings(text, home=home))
 
@@ -161,3 +163,8 @@ def copied_token(unlocked: SigningToken, directory: Path) -> SigningToken:
     token._secret = unlocked._secret
     token._keys = {}
     return token
+
+
+def holding(token: SigningToken) -> TokenLogin:
+    """A login that has taken place already."""
+    return TokenLogin(token._token._directory, token)

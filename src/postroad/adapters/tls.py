@@ -235,6 +235,15 @@ def management_service_context(
     return context
 
 
+def management_api_context(key_pkcs8_pem: bytes, chain_pem: bytes) -> ssl.SSLContext:
+    """Build the context of the Central Server's management interface (4000): browsers, programs."""
+    context = _harden(_server_context())
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(MANAGEMENT_SERVICE_CIPHERS)
+    load_certificate_chain(context, key_pkcs8_pem, chain_pem)
+    return context
+
+
 def provider_client_context(key_pkcs8_pem: bytes = b"", chain_pem: bytes = b"") -> ssl.SSLContext:
     """Build the context for calls to service providers: our internal certificate is offered.
 

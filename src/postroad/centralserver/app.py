@@ -1,7 +1,7 @@
 """What runs in a Central Server process, and how does it start and stop?
 
-The composition root: generation of the configuration at its interval, the ports that serve it, and
-the ports where management requests come in.
+The composition root: generation of the configuration at its interval, the ports that serve it, the
+ports where management requests come in, and the port of the management interface.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from postroad.adapters.logs import logger
+from postroad.centralserver.api.server import opened_api
 from postroad.centralserver.distribution import distribution_application
-from postroad.centralserver.management_ports import open_management_ports
+from postroad.centralserver.management_ports import CertificateSwitch, open_management_ports
+from postroad.centralserver.node import ensure_tls_certificates
+from postroad.centralserver.registry.system import instance_status
 from postroad.errors import ConfigurationError, PostroadError
 
 if TYPE_CHECKING:
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 
     from postroad.centralserver.management_ports import ManagementPorts
     from postroad.centralserver.node import CentralServerNode
-    from postroad.centralserver.signing_keys import SigningToken
+    from postroad.centralserver.token_login import TokenLogin
 
 _SHUTDOWN_SECONDS = 5
 _KEEP_ALIVE_SECONDS = 5
@@ -44,6 +47,7 @@ class ServedAddresses:
     https_port: int | None
     registration_port: int | None = None
     management_port: int | None = None
+    api_port: int | None = None
 
 
 class _QuietServer(uvicorn.Server):
@@ -56,7 +60,7 @@ class _QuietServer(uvicorn.Server):
 
 async def serve(
     node: CentralServerNode,
-    token: SigningToken,
+    login: TokenLogin,
     *,
     stop: asyncio.Event | None = None,
     ready: Callable[[ServedAddresses], None] | None = None,
@@ -64,19 +68,24 @@ async def serve(
     """Generate and serve the configuration until ``stop`` is set, or a signal to end comes.
 
     ``ready`` is called once the ports are open. A failing generation is logged and tried again;
-    what was published before stays. Raises ``ConfigurationError`` when a port can't be opened.
+    what was published before stays. Nothing is generated while the token is closed, which the
+    management interface can open. Raises ``ConfigurationError`` when a port can't be opened.
     """
     stop = stop or _stopping_on_signals()
-    async with open_management_ports(node) as management:
-        await _serve(node, token, stop, management, ready)
+    ensure_tls_certificates(node, await asyncio.to_thread(_known_address, node))
+    certificates = CertificateSwitch()
+    async with open_management_ports(node, certificates) as management:
+        with _api(node, login, certificates) as api:
+            await _serve(node, login, stop, management, api, ready)
     logger("central").info("stopped")
 
 
-async def _serve(
+async def _serve(  # noqa: PLR0913, PLR0917 - what was opened
     node: CentralServerNode,
-    token: SigningToken,
+    login: TokenLogin,
     stop: asyncio.Event,
     management: ManagementPorts,
+    api: tuple[_QuietServer, socket.socket] | None,
     ready: Callable[[ServedAddresses], None] | None,
 ) -> None:
     application = distribution_application(node.settings.public_path, node.clock)
@@ -84,22 +93,26 @@ async def _serve(
         servers = [(_QuietServer(_config(application)), http)]
         if https is not None:
             servers.append((_QuietServer(_tls_config(application, node)), https))
+        if api is not None:
+            servers.append(api)
         addresses = ServedAddresses(
             _port(http),
             None if https is None else _port(https),
             management.registration,
             management.management,
+            None if api is None else _port(api[1]),
         )
         async with asyncio.TaskGroup() as tasks:
             for server, listener in servers:
                 tasks.create_task(server.serve(sockets=[listener]))
-            tasks.create_task(_generate_regularly(node, token, stop))
+            tasks.create_task(_generate_regularly(node, login, stop))
             logger("central").info(
                 "started",
                 http_port=addresses.http_port,
                 https_port=addresses.https_port,
                 registration_port=addresses.registration_port,
                 management_port=addresses.management_port,
+                api_port=addresses.api_port,
             )
             if ready is not None:
                 ready(addresses)
@@ -109,12 +122,13 @@ async def _serve(
 
 
 async def _generate_regularly(
-    node: CentralServerNode, token: SigningToken, stop: asyncio.Event
+    node: CentralServerNode, login: TokenLogin, stop: asyncio.Event
 ) -> None:
     interval = node.settings.configuration.generation_interval
     while not stop.is_set():
         started = time.monotonic()
-        await asyncio.to_thread(_generate_once, node, token)
+        if login.is_initialized:  # before that there is no instance to generate for
+            await asyncio.to_thread(_generate_once, node, login)
         pause = max(0.0, interval - (time.monotonic() - started))
         try:
             async with asyncio.timeout(pause):
@@ -123,10 +137,10 @@ async def _generate_regularly(
             continue
 
 
-def _generate_once(node: CentralServerNode, token: SigningToken) -> None:
+def _generate_once(node: CentralServerNode, login: TokenLogin) -> None:
     log = logger("generation")
     try:
-        generated = node.generate(token)
+        generated = node.generate(login.token)
     except PostroadError as error:
         log.warning("configuration_not_generated", reason=error.message, code=error.fault_code)
     except Exception as error:  # noqa: BLE001 - one bad generation must not end the server
@@ -146,6 +160,29 @@ def _stopping_on_signals() -> asyncio.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     return stop
+
+
+def _known_address(node: CentralServerNode) -> str:
+    """What certificates that are missing name: the node's address, or the machine's name."""
+    with node.reading() as session:
+        address = instance_status(session, node.settings.central.node_name).address
+    return address or socket.gethostname()
+
+
+@contextmanager
+def _api(
+    node: CentralServerNode, login: TokenLogin, certificates: CertificateSwitch
+) -> Iterator[tuple[_QuietServer, socket.socket] | None]:
+    settings = node.settings.management_api
+    if not settings.enabled:
+        yield None
+        return
+    application, context = opened_api(node, login, certificates)
+    config = _config(application)
+    config.http = "h11"  # the one that bounds request heads
+    config.ssl_context_factory = lambda _config, _default: context
+    with _listener(settings.host, settings.port) as listener:
+        yield _QuietServer(config), listener
 
 
 @contextmanager

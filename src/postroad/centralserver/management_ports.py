@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from postroad.adapters.http_server import HttpServer, ServerLimits
-from postroad.adapters.tls import management_service_context
+from postroad.adapters.tls import load_certificate_chain, management_service_context
 from postroad.centralserver.management_service import Answer, ManagementService, fault_answer
 from postroad.centralserver.rate_limit import RateLimit
 from postroad.crypto.certificates import Certificate
@@ -50,6 +50,22 @@ class ManagementPorts:
 
     registration: int | None = None
     management: int | None = None
+
+
+class CertificateSwitch:
+    """The TLS contexts of the open ports, which show one certificate: it can change under way."""
+
+    def __init__(self) -> None:
+        self._contexts: list[ssl.SSLContext] = []
+
+    def watch(self, context: ssl.SSLContext) -> None:
+        """Take a port's context in."""
+        self._contexts.append(context)
+
+    def show(self, key_pem: bytes, chain_pem: bytes) -> None:
+        """Let new connections see another certificate."""
+        for context in self._contexts:
+            load_certificate_chain(context, key_pem, chain_pem)
 
 
 class Endpoint:
@@ -129,13 +145,17 @@ class Endpoint:
 
 
 @asynccontextmanager
-async def open_management_ports(node: CentralServerNode) -> AsyncIterator[ManagementPorts]:
+async def open_management_ports(
+    node: CentralServerNode, certificates: CertificateSwitch | None = None
+) -> AsyncIterator[ManagementPorts]:
     """Serve management requests on the enabled ports for as long as the block lasts.
 
+    Their TLS contexts are handed to ``certificates``.
     Raises ``ConfigurationError`` when a port or the TLS certificate can't be used.
     """
     registration, management = node.settings.registration_service, node.settings.management_service
     service = ManagementService(node)
+    certificates = certificates or CertificateSwitch()
     async with AsyncExitStack() as opened:
         registration_port = management_port = None
         if registration.enabled:
@@ -146,6 +166,7 @@ async def open_management_ports(node: CentralServerNode) -> AsyncIterator[Manage
                 limit=RateLimit(registration.requests_per_minute),
             )
             context = _context(node, frozenset())
+            certificates.watch(context)
             registration_port = await _listen(
                 opened, endpoint, registration.host, registration.port, context
             )
@@ -159,6 +180,7 @@ async def open_management_ports(node: CentralServerNode) -> AsyncIterator[Manage
                 clients=clients,
             )
             context = _context(node, clients)
+            certificates.watch(context)
             management_port = await _listen(
                 opened, endpoint, management.host, management.port, context
             )

@@ -70,11 +70,19 @@ class CentralServerNode:
         return SigningToken(self.settings.token_path, pin)
 
     def generate_key(
-        self, token: SigningToken, source_type: SourceType, algorithm: KeyAlgorithm, actor: str
+        self,
+        token: SigningToken,
+        source_type: SourceType,
+        algorithm: KeyAlgorithm,
+        actor: str,
+        *,
+        label: str = "",
     ) -> str:
         """Make and announce a signing key; returns its id."""
         by = Operator(actor, self.clock.now(), self.settings.central.node_name)
-        return generate_signing_key(self.engine, token, source_type, algorithm=algorithm, by=by)
+        return generate_signing_key(
+            self.engine, token, source_type, algorithm=algorithm, by=by, label=label
+        )
 
     def delete_key(self, token: SigningToken, key_id: str, actor: str) -> None:
         """Delete a signing key that doesn't sign."""
@@ -124,28 +132,39 @@ def initialize_node(node: CentralServerNode, new: NewInstance, actor: str) -> Si
     Identifier and address, the token with its PIN, one signing key for each source, the TLS
     certificates. Afterwards only the management service provider must be named.
     """
-    settings = node.settings
-    with node.changing(actor) as change:
-        initialize(change, new.instance, new.address, settings.central.node_name)
-    initialize_token(settings.token_path, new.pin)
-    token = node.unlock(new.pin)
+    token = initialize_instance(node, new, actor)
     for source_type in SourceType:
         with node.reading() as session:
-            source = find_source(session, source_type, settings.central.node_name)
+            source = find_source(session, source_type, node.settings.central.node_name)
             missing = source is None or not source.keys
         if missing:
             node.generate_key(token, source_type, new.algorithm, actor)
-    at = node.clock.now()
-    if settings.distribution.https:
-        ensure_tls_certificate(
-            settings.tls_certificate_path, settings.tls_key_path, address=new.address, at=at
-        )
-    management_certificate = ensure_tls_certificate(
-        settings.management_certificate_path,
-        settings.management_key_path,
-        address=new.address,
-        at=at,
-    )
+    return token
+
+
+def initialize_instance(node: CentralServerNode, new: NewInstance, actor: str) -> SigningToken:
+    """Make an instance without signing keys, as the management interface does."""
+    with node.changing(actor) as change:
+        initialize(change, new.instance, new.address, node.settings.central.node_name)
+    initialize_token(node.settings.token_path, new.pin)
+    token = node.unlock(new.pin)
+    management_certificate = ensure_tls_certificates(node, new.address)
     with node.changing(actor) as change:
         set_management_certificate(change, management_certificate)
     return token
+
+
+def ensure_tls_certificates(node: CentralServerNode, address: str) -> bytes:
+    """Make the TLS certificates that are missing; that of the registration service (PEM)."""
+    settings = node.settings
+    at = node.clock.now()
+    wanted = [(settings.management_certificate_path, settings.management_key_path)]
+    if settings.distribution.https:
+        wanted.append((settings.tls_certificate_path, settings.tls_key_path))
+    if settings.management_api.enabled:
+        wanted.append((settings.api_certificate_path, settings.api_key_path))
+    management_certificate, *_others = [
+        ensure_tls_certificate(certificate, key, address=address, at=at)
+        for certificate, key in wanted
+    ]
+    return management_certificate

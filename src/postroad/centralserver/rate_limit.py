@@ -27,7 +27,7 @@ class RateLimit:
 
     def admit(self, address: str, at: float) -> bool:
         """Whether a request of that IP address may be answered; ``at`` is in monotonic seconds."""
-        source = _source(address)
+        source = source_of(address)
         times = self._sources.setdefault(source, deque())
         self._sources.move_to_end(source)
         if len(self._sources) > MAX_SOURCES:
@@ -40,7 +40,8 @@ class RateLimit:
         return True
 
 
-def _source(address: str) -> str:
+def source_of(address: str) -> str:
+    """What counts as one source: an IPv4 address, or the network of an IPv6 subscriber."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -7,6 +7,7 @@ configuration, provider) is in the registry, not here.
 
 from __future__ import annotations
 
+import ipaddress
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
@@ -103,6 +104,25 @@ class ManagementRequestsSection(
     auto_approve_owner_changes: bool = False
 
 
+class ManagementApiSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The port of the management interface (``/api/v1``), over TLS."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Port = 4000
+    requests_per_second: Annotated[int, msgspec.Meta(ge=1)] = 20
+    requests_per_minute: Annotated[int, msgspec.Meta(ge=1)] = 600
+    """For each address that requests come from."""
+    session_idle: Seconds = 1800.0
+    """How long a session may be silent before it ends."""
+    allowed_hosts: tuple[str, ...] = ()
+    """The names that requests may use for this server; empty for any."""
+    key_management_from: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    """The networks from which API keys may be managed with user name and password."""
+    audit_log_file: str = ""
+    """Empty for ``log/audit.log`` in the home directory."""
+
+
 class TokenSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How the PIN of the signing keys is known at start."""
 
@@ -120,6 +140,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     registration_service: RegistrationServiceSection = RegistrationServiceSection()
     management_service: ManagementServiceSection = ManagementServiceSection()
     management_requests: ManagementRequestsSection = ManagementRequestsSection()
+    management_api: ManagementApiSection = ManagementApiSection()
     token: TokenSection = TokenSection()
     home: str = ""
     """Set by :func:`load_settings`; never written in the file."""
@@ -190,6 +211,21 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         """The key of the registration service."""
         return self.home_path / "tls" / "management-service.key"
 
+    @property
+    def api_certificate_path(self) -> Path:
+        """The certificate of the management interface."""
+        return self.home_path / "tls" / "management-api.crt"
+
+    @property
+    def api_key_path(self) -> Path:
+        """The key of the management interface."""
+        return self.home_path / "tls" / "management-api.key"
+
+    @property
+    def audit_log_path(self) -> Path:
+        """Where the management interface tells who did what."""
+        return Path(self.management_api.audit_log_file or self.home_path / "log" / "audit.log")
+
 
 def load_settings(home: Path) -> Settings:
     """Read ``central.toml`` in ``home``; a missing file means the defaults.
@@ -215,9 +251,12 @@ def parse_settings(text: str, *, home: Path, source: str = FILE_NAME) -> Setting
     if "home" in data:
         raise ConfigurationError(f"{source}: `home` is where the file lies; remove the key")
     try:
-        return msgspec.convert({**data, "home": str(home.absolute())}, Settings)
-    except msgspec.ValidationError as error:
+        settings = msgspec.convert({**data, "home": str(home.absolute())}, Settings)
+        for network in settings.management_api.key_management_from:
+            ipaddress.ip_network(network)
+    except ValueError as error:  # msgspec's are such, too
         raise ConfigurationError(f"{source}: {error}") from error
+    return settings
 
 
 def database_password(settings: Settings) -> str | None:

@@ -120,13 +120,14 @@ def initialize_token(directory: Path, pin: str) -> bool:
     return True
 
 
-def generate_signing_key(
+def generate_signing_key(  # noqa: PLR0913 - which key, where, and by whom
     engine: Engine,
     token: SigningToken,
     source_type: SourceType,
     *,
     algorithm: KeyAlgorithm,
     by: Operator,
+    label: str = "",
 ) -> str:
     """Make a signing key and announce it; returns its id. The source's first key is active."""
     with snapshot(engine) as session:
@@ -134,7 +135,8 @@ def generate_signing_key(
     key_id, key = token.generate(algorithm)
     with ExitStack() as cleanup:
         cleanup.callback(token.delete, key_id)  # if it isn't announced, nobody will ever ask for it
-        new = NewKey(key_id, algorithm.value, key_certificate(key, source_type.key_name))
+        certificate = key_certificate(key, source_type.key_name)
+        new = NewKey(key_id, algorithm.value, certificate, label)
         with changing(engine, actor=by.actor, at=by.at) as change:
             add_signing_key(change, source_type, new, by.node_name)
         cleanup.pop_all()

@@ -16,7 +16,9 @@ from postroad.centralserver.registry.change import details_of, list_change_log, 
 from postroad.centralserver.registry.system import instance_status
 from postroad.centralserver.settings import FILE_NAME, load_settings
 from postroad.centralserver.signing_keys import KeyAlgorithm
+from postroad.centralserver.token_login import TokenLogin
 from postroad.cli import (
+    central_admin,
     central_federation,
     central_keys,
     central_registry,
@@ -28,6 +30,7 @@ from postroad.cli.central_context import (
     changing,
     home_option,
     json_option,
+    knows_pin,
     opened,
     operator,
     read_pin,
@@ -57,6 +60,12 @@ port = {registration_port}
 # Where the Security Server of the management services delivers requests: keep strangers out.
 [management_service]
 port = {management_port}
+
+# Where administrators and their programs work: see `postroad central admin create`.
+[management_api]
+enabled = {api}
+host = "{host}"
+port = {api_port}
 """
 
 
@@ -73,6 +82,7 @@ def command() -> None:
 @click.option("--https-port", default=443, show_default=True, help="0 serves plain HTTP only.")
 @click.option("--registration-port", default=4001, show_default=True)
 @click.option("--management-port", default=4002, show_default=True, help="On 127.0.0.1.")
+@click.option("--api-port", default=4000, show_default=True, help="0 leaves it closed.")
 @click.option(
     "--algorithm",
     type=click.Choice([algorithm.value for algorithm in KeyAlgorithm]),
@@ -89,6 +99,7 @@ def init(  # noqa: PLR0913, PLR0917 - one parameter for each option
     https_port: int,
     registration_port: int,
     management_port: int,
+    api_port: int,
     algorithm: str,
     home: Path,
 ) -> None:
@@ -107,6 +118,8 @@ def init(  # noqa: PLR0913, PLR0917 - one parameter for each option
             https_port=https_port,
             registration_port=registration_port,
             management_port=management_port,
+            api="true" if api_port else "false",
+            api_port=api_port,
         )
         settings_path.write_text(text, encoding="utf-8")
     with opened(home) as node:
@@ -125,14 +138,21 @@ def init(  # noqa: PLR0913, PLR0917 - one parameter for each option
 @command.command("run")
 @home_option
 def run(home: Path) -> None:
-    """Generate the configuration regularly and serve it, until told to stop."""
+    """Generate the configuration regularly and serve it, until told to stop.
+
+    With the management interface the PIN may come later, and so may the whole instance.
+    """
     from postroad.adapters.logs import configure_logging  # noqa: PLC0415 - only to run
     from postroad.centralserver.app import serve  # noqa: PLC0415 - brings the web server
 
     with opened(home) as node:
         configure_logging(process="central", style=node.settings.central.log_format)
-        token = node.unlock(read_pin(node.settings))
-        asyncio.run(serve(node, token, ready=_announce))
+        login = TokenLogin(node.settings.token_path)
+        if not node.settings.management_api.enabled or (
+            login.is_initialized and knows_pin(node.settings)
+        ):
+            login.login(read_pin(node.settings))
+        asyncio.run(serve(node, login, ready=_announce))
 
 
 def _announce(addresses: ServedAddresses) -> None:
@@ -142,6 +162,8 @@ def _announce(addresses: ServedAddresses) -> None:
         click.echo(f"taking registrations: port {addresses.registration_port}")
     if addresses.management_port is not None:
         click.echo(f"taking management requests: port {addresses.management_port}")
+    if addresses.api_port is not None:
+        click.echo(f"management interface: port {addresses.api_port}")
 
 
 @command.command("generate-now")
@@ -238,6 +260,7 @@ def list_log(limit: int, home: Path, *, as_json: bool) -> None:
 
 
 for addition in (
+    *central_admin.COMMANDS,
     *central_registry.COMMANDS,
     *central_requests.COMMANDS,
     *central_trust.COMMANDS,

@@ -163,6 +163,11 @@ def read_pin(settings: Settings, *, new: bool = False) -> str:
     )
 
 
+def knows_pin(settings: Settings) -> bool:
+    """Whether the PIN can be had: from its file, the environment or a terminal."""
+    return bool(settings.token.pin_file or os.environ.get(PIN_VARIABLE) or sys.stdin.isatty())
+
+
 def _written(value: object) -> str:
     match value:
         case None:

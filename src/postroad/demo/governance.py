@@ -63,6 +63,9 @@ host = "{host}"
 client_certificate_file = "{layout.management_client_certificate}"
 requests_per_minute = {REQUESTS_PER_MINUTE}
 
+[management_api]
+host = "{host}"
+
 [management_requests]
 auto_approve_auth_cert_registrations = true
 auto_approve_client_registrations = true

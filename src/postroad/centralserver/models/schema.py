@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from postroad.centralserver.models.administrators import Administrator
 from postroad.centralserver.models.base import Base
 from postroad.centralserver.models.history import ChangeLogEntry
 from postroad.centralserver.models.parties import Member
@@ -13,7 +14,7 @@ from postroad.centralserver.models.trust_services import ApprovedCa
 if TYPE_CHECKING:
     from sqlalchemy import MetaData
 
-TOPICS = (ApprovedCa, ChangeLogEntry, Member, SystemParameter)
+TOPICS = (Administrator, ApprovedCa, ChangeLogEntry, Member, SystemParameter)
 """One table of each module: importing it brings the others of that module."""
 
 

@@ -69,6 +69,8 @@ class ConfigurationSigningKey(Base):
     """True for the key that signs, else None: so the constraint allows only one of the former."""
     certificate: Mapped[bytes] = mapped_column(LargeBinary)
     generated_at: Mapped[datetime] = mapped_column(Moment)
+    label: Mapped[str] = mapped_column(Code, default="", server_default="")
+    """What people call it."""
 
     source: Mapped[ConfigurationSource] = relationship(back_populates="keys")
 

@@ -75,6 +75,12 @@ class Problem(StrEnum):
     REQUEST_SERVER_CODE_EXISTS = "management_request_server_code_exists"
     PROVIDER_NOT_SET = "management_service_provider_not_set"
     PROVIDER_REGISTERED = "subsystem_already_registered_to_security_server"
+    ADMINISTRATOR_EXISTS = "administrator_exists"
+    ADMINISTRATOR_NOT_FOUND = "administrator_not_found"
+    WEAK_PASSWORD = "administrator_password_weak"  # noqa: S105 - a problem, not a secret
+    UNKNOWN_ROLE = "unknown_role"
+    MISSING_ROLE = "missing_role"
+    API_KEY_NOT_FOUND = "api_key_not_found"
     REQUEST_RENAMES_MEMBER = "management_request_only_subsystem_rename_allowed"
 
     @property

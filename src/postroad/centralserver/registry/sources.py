@@ -57,6 +57,8 @@ class NewKey:
     key_identifier: str
     algorithm: str
     certificate: bytes
+    label: str = ""
+    """What people call it."""
 
 
 def list_sources(session: Session, source_type: SourceType) -> Sequence[ConfigurationSource]:
@@ -129,6 +131,7 @@ def add_signing_key(
         active=True if active_key(source) is None else None,
         certificate=new.certificate,
         generated_at=change.at,
+        label=new.label,
     )
     source.keys.append(key)
     session.flush()
