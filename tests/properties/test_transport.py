@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postroad.errors import MalformedInput
-from postroad.messages.decoder import TransportDecoder
+from postroad.messages.decoder import TransportDecoder, TransportLimits
 from postroad.messages.encoder import TransportEncoder
 from postroad.messages.events import (
     BodyData,
@@ -21,6 +21,7 @@ from postroad.messages.events import (
     RestMessage,
     SignaturePart,
 )
+from postroad.messages.exact_message import read_exact_message
 from postroad.messages.rest import RestRequest, RestResponse
 from postroad.wire.mime import MediaType, MultipartReader
 
@@ -75,6 +76,72 @@ def decode(chunks: list[bytes]) -> tuple[list[Event], bytes]:
     decoder.finish()
     body = b"".join(event.data for event in events if isinstance(event, BodyData))
     return [event for event in events if not isinstance(event, BodyData)], body
+
+
+def slice_by_slice(data: bytes, direction: Direction) -> list[Event] | None:
+    """What the decoder says when it never sees the whole; bodies in one slice, None if refused."""
+    decoder = TransportDecoder(TYPE, direction=direction)
+    events: list[Event] = []
+    try:
+        for slice_ in (b"", data):
+            events += decoder.feed(slice_)
+        decoder.finish()
+    except MalformedInput:
+        return None
+    return events
+
+
+def whole(data: bytes, direction: Direction) -> list[Event] | None:
+    return read_exact_message(data, BOUNDARY.encode(), direction, TransportLimits().of)
+
+
+@given(messages())
+def test_a_whole_message_is_read_at_once_as_in_slices(
+    message: tuple[bytes, list[Event], bytes | None],
+) -> None:
+    exact = whole(message[0], Direction.REQUEST)
+    assert exact == slice_by_slice(message[0], Direction.REQUEST)
+    assert exact is not None
+
+
+SNIPPETS = (
+    *(
+        b"\r",
+        b"\n",
+        b"\r\n",
+        b"\r\n\r\n",
+        b"\n\n",
+        b" ",
+        b"\t",
+        b"--",
+        b"--\r\n",
+        b":",
+        b";",
+        b"x",
+        b"\0",
+    ),
+    *(b"\n--" + BOUNDARY.encode(), b"\r\n--" + BOUNDARY.encode() + b"\r\n", BOUNDARY.encode()),
+    b"\r\ncontent-type: signature/bdoc-1.0/ts\r\n\r\n",
+    b"Content-Type: application/hash-chain",
+    b"application/x-road-rest-response",
+)
+
+
+@settings(max_examples=1500)
+@given(messages(), st.data())
+def test_a_changed_message_is_read_at_once_as_in_slices_or_left_alone(
+    message: tuple[bytes, list[Event], bytes | None], data: st.DataObject
+) -> None:
+    octets = message[0]
+    direction = data.draw(st.sampled_from(Direction))
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(octets)))
+        gone = data.draw(st.sampled_from([0, 0, 1, 2, 4, 40]))
+        new = data.draw(st.sampled_from(SNIPPETS) | st.binary(max_size=2))
+        octets = octets[:at] + new + octets[at + gone :]
+    exact = whole(octets, direction)
+    if exact is not None:
+        assert exact == slice_by_slice(octets, direction)
 
 
 @given(messages(), st.lists(st.integers(0, 3000), max_size=8))

@@ -10,11 +10,14 @@ import json
 import logging
 import re
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 import structlog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from structlog.typing import EventDict, Processor, WrappedLogger
 
 SECRET_KEYS = frozenset({"pin", "password", "private_key", "key_pem", "body", "secret"})
@@ -60,6 +63,8 @@ def _plain(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
 
 
 def _value(value: object) -> str:
+    if type(value) is str and _BARE.fullmatch(value):
+        return value
     if type(value) is int or type(value) is float or value is None:
         return str(value)
     text = str(value)
@@ -93,6 +98,63 @@ def configure_logging(
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process)
+    _lines.process = process
+    _lines.form = None
+    if style == "json":
+        _lines.form = _json_line
+    elif renderer is _plain:
+        _lines.form = _plain_line
+    _lines.is_wanted = level <= logging.INFO
+    _lines.sink = _Sink()
+
+
+class FrequentLog:
+    """Writes the one kind of event that comes with every message, at level ``info``.
+
+    A line is what ``logger(name).info(event, **fields)`` would write, without the chain of
+    processors, which would cost ten times as much.
+    """
+
+    def __init__(self, name: str, event: str) -> None:
+        self._name = name
+        self._event = event
+        self._slow = logger(name)
+
+    def write(self, fields: dict[str, object]) -> None:
+        """Write a line."""
+        form = _lines.form
+        if form is None or not SECRET_KEYS.isdisjoint(fields):
+            self._slow.info(self._event, **fields)
+        elif _lines.is_wanted:
+            _lines.sink.msg(form(self._name, self._event, fields))
+
+
+class _Lines:
+    """How this process writes lines, for ``FrequentLog``."""
+
+    process = ""
+    form: Callable[[str, str, dict[str, object]], str] | None = None
+    is_wanted = True
+    sink: _Sink
+
+
+_lines = _Lines()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")  # noqa: TID251 - a line's own time
+
+
+def _plain_line(name: str, event: str, fields: dict[str, object]) -> str:
+    pairs = [f"{_now()} info {event} component={name}"]
+    pairs += [f"{key}={_value(value)}" for key, value in fields.items()]
+    pairs.append(f"process={_value(_lines.process)}")
+    return " ".join(pairs)
+
+
+def _json_line(name: str, event: str, fields: dict[str, object]) -> str:
+    line = {"component": name, **fields, "event": event, "process": _lines.process}
+    return json.dumps(line | {"level": "info", "timestamp": _now()}, default=repr)
 
 
 def logger(name: str) -> structlog.typing.FilteringBoundLogger:

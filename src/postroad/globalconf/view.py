@@ -70,7 +70,7 @@ class InstanceConfiguration:
 class GlobalConfiguration:
     """One state of the global configuration; immutable and cheap to ask."""
 
-    __slots__ = ("_indexes", "_instances", "own_instance", "warnings")
+    __slots__ = ("_foreign_until", "_indexes", "_instances", "own_instance", "warnings")
 
     def __init__(
         self,
@@ -84,6 +84,15 @@ class GlobalConfiguration:
         self._indexes = {
             name: entry.index for name, entry in self._own_first() if entry.index is not None
         }
+        self._foreign_until = min(
+            (
+                entry.shared_expires_at
+                for name, entry in self._instances.items()
+                if name != own_instance and entry.shared_expires_at is not None
+            ),
+            default=None,
+        )
+        """When the first foreign instance expires; None if none does."""
         problems = [text for index in self._indexes.values() for text in index.warnings]
         self.warnings: tuple[str, ...] = (*warnings, *problems)
 
@@ -169,13 +178,13 @@ class GlobalConfiguration:
 
         Our own instance stays: it can be looked at, though nothing is served once it has expired.
         """
+        if self._foreign_until is None or at <= self._foreign_until:
+            return self
         visible = [
             entry
             for name, entry in self._instances.items()
             if name == self.own_instance or not entry.is_shared_expired(at)
         ]
-        if len(visible) == len(self._instances):
-            return self
         return GlobalConfiguration(self.own_instance, visible)
 
     # --- members, servers, groups ----------------------------------------------------------

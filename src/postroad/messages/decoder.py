@@ -8,6 +8,7 @@ Source: PR-MESSTRANSP 2.1; reference: ProxyMessageDecoder.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from postroad.errors import FaultCode, MalformedInput
@@ -33,6 +34,7 @@ from postroad.messages.events import (
     SoapMessage,
     Stage,
 )
+from postroad.messages.exact_message import is_whole_der, read_exact_message
 from postroad.messages.faults import parse_soap_fault
 from postroad.messages.soap import SoapFault
 from postroad.messages.soap_reading import SoapReader
@@ -82,9 +84,11 @@ class TransportLimits:
     attachments: int = 1000  # parts of the nested multipart
     body_bytes: int | None = None  # REST body, or all attachments together; None: no limit
 
-    def of(self, kind: PartKind) -> int:
-        """The limit of a part that is collected in memory."""
+    def of(self, kind: PartKind) -> int | None:
+        """The limit of a part; only that of a body may be None."""
         match kind:
+            case PartKind.REST_BODY | PartKind.ATTACHMENTS:
+                return self.body_bytes
             case PartKind.OCSP:
                 return self.ocsp_bytes
             case PartKind.REST_REQUEST | PartKind.REST_RESPONSE:
@@ -99,6 +103,7 @@ class TransportLimits:
 
 _DEFAULT_LIMITS = TransportLimits()
 _NO_PART = PartBegin(())
+_mime_limits = lru_cache(maxsize=16)(lambda parts: MimeLimits(parts=parts))
 
 
 class TransportDecoder:
@@ -116,10 +121,12 @@ class TransportDecoder:
         "_attachment_number",
         "_begin",
         "_body_size",
+        "_boundary",
         "_collected",
         "_collected_size",
         "_direction",
         "_ended",
+        "_is_fresh",
         "_kind",
         "_limits",
         "_missing",
@@ -144,9 +151,9 @@ class TransportDecoder:
         self._limits = limits or _DEFAULT_LIMITS
         self._direction = direction
         self._missing = missing
-        self._reader = MultipartReader(
-            media_type.boundary(), MimeLimits(parts=self._limits.ocsp_parts + 8)
-        )
+        self._boundary = media_type.boundary()
+        self._reader = MultipartReader(self._boundary, _mime_limits(self._limits.ocsp_parts + 8))
+        self._is_fresh = True
         self._stage = Stage.START
         self._kind: PartKind | None = None
         self._begin = _NO_PART
@@ -166,9 +173,26 @@ class TransportDecoder:
 
     def feed(self, data: bytes) -> list[Event]:
         """Take the next slice; the events that it completes."""
+        if self._is_fresh:
+            whole = self._read_at_once(data)
+            if whole is not None:
+                return whole
         events: list[Event] = []
         for event in self._reader.feed(data):
             self._handle(event, events)
+        return events
+
+    def _read_at_once(self, data: bytes) -> list[Event] | None:
+        """Read the whole message from its first slice, if it has the usual form."""
+        self._is_fresh = False
+        events = read_exact_message(
+            data, self._boundary.encode("ascii"), self._direction, self._limits.of
+        )
+        if events is None or len(events) > self._limits.ocsp_parts:
+            return None
+        self._reader.skip()
+        self._stage = Stage.SIGNED
+        self._ended = True
         return events
 
     def finish(self) -> None:
@@ -239,8 +263,9 @@ class TransportDecoder:
             self._soap.feed(data)
         elif kind is not None:
             self._collected_size += len(data)
-            if self._collected_size > self._limits.of(kind):
-                raise _bad_order(f"a {kind.value} part exceeds {self._limits.of(kind)} bytes")
+            limit = self._limits.of(kind)
+            if limit is not None and self._collected_size > limit:
+                raise _bad_order(f"a {kind.value} part exceeds {limit} bytes")
             self._collected.append(data)
 
     def _attachments(self, nested: list[MimeEvent], events: list[Event]) -> None:
@@ -268,7 +293,10 @@ class TransportDecoder:
         self._collected = []
         match kind:
             case PartKind.OCSP:
-                _check_der(content)
+                if not is_whole_der(content):
+                    raise MalformedInput(
+                        "an OCSP part is not a DER structure", code=FaultCode.IO_ERROR
+                    )
                 events.append(OcspPart(content))
             case PartKind.REST_BODY:
                 events.append(BodyEnd())
@@ -313,19 +341,6 @@ class TransportDecoder:
             )
         self._ended = True
         events.append(End())
-
-
-def _check_der(content: bytes) -> None:
-    """Raise unless the octets are one whole DER SEQUENCE; what is inside is judged elsewhere."""
-    if len(content) >= 2 and content[0] == 0x30:
-        length, header = content[1], 2
-        if length > 0x80:
-            size = length & 0x7F
-            header += size
-            length = int.from_bytes(content[2:header], "big")
-        if header + length == len(content):
-            return
-    raise MalformedInput("an OCSP part is not a DER structure", code=FaultCode.IO_ERROR)
 
 
 def _bad_type(message: str) -> MalformedInput:

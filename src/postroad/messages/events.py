@@ -6,10 +6,11 @@ Source: PR-MESSTRANSP 2.1; reference: ProxyMessageDecoder.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 if TYPE_CHECKING:
     from postroad.messages.soap import SoapDocument
@@ -116,39 +117,33 @@ COMPLETE: Final = frozenset({Stage.SIGNED, Stage.SOAP_FAULT, Stage.FAULT})
 """The stages in which a transport message may end."""
 
 
-@dataclass(frozen=True, slots=True)
-class OcspPart:
+class OcspPart(msgspec.Struct, frozen=True):
     """One DER OCSP response for a certificate of the sender's authentication chain."""
 
     der: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class RestMessage:
+class RestMessage(msgspec.Struct, frozen=True):
     """The serialised REST block, request or response by the direction of the message."""
 
     block: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class BodyStart:
+class BodyStart(msgspec.Struct, frozen=True):
     """A REST body part begins; it may turn out to be empty, and counts as a part even then."""
 
 
-@dataclass(frozen=True, slots=True)
-class BodyData:
+class BodyData(msgspec.Struct, frozen=True):
     """The next slice of the REST body."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class BodyEnd:
+class BodyEnd(msgspec.Struct, frozen=True):
     """The REST body is complete."""
 
 
-@dataclass(frozen=True, slots=True)
-class SoapMessage:
+class SoapMessage(msgspec.Struct, frozen=True):
     """The SOAP part: its content type as sent, its other part headers, what it says."""
 
     content_type: str
@@ -161,8 +156,7 @@ class SoapMessage:
         return self.document.xml
 
 
-@dataclass(frozen=True, slots=True)
-class AttachmentStart:
+class AttachmentStart(msgspec.Struct, frozen=True):
     """A SOAP attachment begins: number from 1, content type, other part headers."""
 
     number: int
@@ -170,48 +164,41 @@ class AttachmentStart:
     headers: HeaderList
 
 
-@dataclass(frozen=True, slots=True)
-class AttachmentData:
+class AttachmentData(msgspec.Struct, frozen=True):
     """The next slice of the current attachment."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class AttachmentEnd:
+class AttachmentEnd(msgspec.Struct, frozen=True):
     """The current attachment is complete."""
 
 
-@dataclass(frozen=True, slots=True)
-class HashChainResult:
+class HashChainResult(msgspec.Struct, frozen=True):
     """The hash chain result document, the octets that a batch signature signs."""
 
     xml: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class HashChain:
+class HashChain(msgspec.Struct, frozen=True):
     """The hash chain of this message, up to the result."""
 
     xml: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class SignaturePart:
+class SignaturePart(msgspec.Struct, frozen=True):
     """The XAdES signature."""
 
     xml: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class FaultPart:
+class FaultPart(msgspec.Struct, frozen=True):
     """A SOAP fault in place of the rest of the message; never signed."""
 
     xml: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(msgspec.Struct, frozen=True):
     """The message is complete and its order was legal."""
 
 

@@ -40,7 +40,7 @@ class ExchangeReport:
         found: dict[str, object] = {}
         for name in _NAMES:
             value = getattr(self, name)
-            if value not in ("", 0, ()):
+            if value:
                 found[name] = value
         return found
 

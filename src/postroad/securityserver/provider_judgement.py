@@ -11,7 +11,7 @@ import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from postroad.crypto.ocsp import OcspResponse
 from postroad.errors import FaultCode, MalformedInput, PostroadError, TrustError, UnavailablePeer
@@ -19,10 +19,11 @@ from postroad.securityserver.peer_certificates import certificates_of, peer_path
 from postroad.wire.mime import MediaType, MimeLimits, MultipartReader, PartBegin, PartData
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from postroad.clock import Clock
     from postroad.crypto.certificates import Certificate
+    from postroad.globalconf.view import GlobalConfiguration
     from postroad.identifiers import ClientId
     from postroad.ports import HttpFetcher
     from postroad.securityserver.peer_certificates import PeerVerdicts, VerifiedPeer
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 FETCH_TIMEOUT: Final = 30.0
 """Seconds for a peer to give its OCSP responses."""
 MAX_ANSWER: Final = 1024 * 1024
+MAX_JUDGED: Final = 1024
+"""Verdicts that are remembered."""
 _OCSP_TYPE: Final = "application/ocsp-response"
 
 
@@ -116,6 +119,7 @@ class ProviderJudge:
         self._clock = clock
         self._ocsp_port = ocsp_port
         self._ports: OrderedDict[Certificate, _OcspPort] = OrderedDict()
+        self._judged: OrderedDict[tuple[ClientId, tuple[bytes, ...]], _Judged] = OrderedDict()
 
     async def judge(
         self, snapshot: Snapshot, provider: ClientId, host: str, ders: tuple[bytes, ...]
@@ -125,14 +129,35 @@ class ProviderJudge:
         ``host`` is where the connection goes, ``ders`` what was shown in its handshake.
         """
         at = self._clock.now()
+        judged = self._judged.get((provider, ders))
+        if judged is not None and judged.holds(snapshot.globalconf, self._store.responses, at):
+            return judged.name
+        responses = self._store.responses
+        peer = await self._judge(snapshot, provider, host, ders, at)
+        name = str(peer.server_id or "")
+        if self._store.responses is responses:  # otherwise the next message is judged anew
+            self._judged[provider, ders] = _Judged(
+                snapshot.globalconf, responses, peer.verified_at, peer.valid_until, name
+            )
+            if len(self._judged) > MAX_JUDGED:
+                self._judged.popitem(last=False)
+        return name
+
+    async def _judge(
+        self,
+        snapshot: Snapshot,
+        provider: ClientId,
+        host: str,
+        ders: tuple[bytes, ...],
+        at: datetime,
+    ) -> VerifiedPeer:
         chain = certificates_of(ders)
         needed = peer_path(chain, provider, snapshot.globalconf, at)[:-1]
         known = [self._store.responses.get(certificate.sha1) for certificate in needed]
         try:
-            peer = self._verify(snapshot, chain, known, provider, at)
+            return self._verify(snapshot, chain, known, provider, at)
         except TrustError:
-            peer = await self._verify_anew(snapshot, chain, needed, known, provider, host)
-        return str(peer.server_id or "")
+            return await self._verify_anew(snapshot, chain, needed, known, provider, host)
 
     async def _verify_anew(  # noqa: PLR0913, PLR0917 - the evidence, and where more of it is
         self,
@@ -194,6 +219,29 @@ class ProviderJudge:
         if len(self._ports) > 1024:
             self._ports.popitem(last=False)
         return port
+
+
+class _Judged(NamedTuple):
+    """A good verdict, with the state of the world that it was made in."""
+
+    globalconf: GlobalConfiguration
+    responses: Mapping[bytes, bytes]
+    since: datetime
+    until: datetime
+    name: str
+
+    def holds(
+        self, globalconf: GlobalConfiguration, responses: Mapping[bytes, bytes], at: datetime
+    ) -> bool:
+        """Whether the same question would be answered from the same evidence.
+
+        Both sources are replaced as a whole when anything in them changes.
+        """
+        return (
+            self.globalconf is globalconf
+            and self.responses is responses
+            and self.since <= at <= self.until
+        )
 
 
 @dataclass(slots=True)

@@ -52,6 +52,8 @@ ORIGINAL_ACTION_HEADER: Final = "x-original-soapaction"
 _LACKING: Final = frozenset(
     {FaultCode.MISSING_REST, FaultCode.MISSING_SOAP, FaultCode.MISSING_SIGNATURE}
 )
+_LETTERS: Final = bytes(string.ascii_letters.encode()[octet % 52] for octet in range(256))
+"""A letter for every octet."""
 GATHERED_BYTES: Final = 64 * 1024
 """Bytes of a transport message that are gathered before they are written."""
 PROXY_VERSION: Final = "7.8.0"
@@ -257,8 +259,7 @@ def signature_parts(encoder: TransportEncoder, signature: MessageSignature) -> b
 
 def new_boundary(prefix: str = "xtop") -> str:
     """A boundary that no body can be made to hold: 30 random letters."""
-    letters = string.ascii_letters
-    return prefix + "".join(letters[octet % 52] for octet in secrets.token_bytes(30))
+    return prefix + secrets.token_bytes(30).translate(_LETTERS).decode("ascii")
 
 
 def header_text(value: str) -> str:

@@ -20,7 +20,7 @@ from postroad.adapters.http_limits import ClientLimits
 from postroad.adapters.http_server import HttpServer
 from postroad.adapters.kernel import forbid_memory_dumps
 from postroad.adapters.log_client import LogClient
-from postroad.adapters.logs import configure_logging, logger
+from postroad.adapters.logs import FrequentLog, configure_logging, logger
 from postroad.adapters.signer_client import SignerClient
 from postroad.adapters.system_clock import SystemClock
 from postroad.adapters.tls import information_system_context, provider_client_context
@@ -87,7 +87,7 @@ class Worker:
         self.index = index
         self.clock = SystemClock()
         self.log = logger("worker")
-        self.access_log = logger("exchange")
+        self.access_log = FrequentLog("exchange", "exchange")
         self.dialect = Dialect(settings.server.fault_spelling)
         self.signer: SignerPort = signer or SignerClient(settings.signer_socket)
         self.message_log: MessageLogPort = message_log or LogClient(settings.logwriter_socket)
@@ -366,7 +366,7 @@ class Worker:
             await refuse(error)
         finally:
             report.seconds = round(loop.time() - started, 6)
-            self.access_log.info("exchange", **report.line())
+            self.access_log.write(report.line())
 
     def _report_defect(self, report: ExchangeReport, error: Exception) -> None:
         report.unexpected = type(error).__name__

@@ -13,6 +13,8 @@ from enum import Enum, auto
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from postroad.errors import FaultCode, MalformedInput
 from postroad.wire.headers import HeaderList, is_header_name, is_header_value, last_value
 
@@ -114,8 +116,7 @@ class MimeLimits:
     lenient: bool = False  # read what information systems write; see ``MultipartReader``
 
 
-@dataclass(frozen=True, slots=True)
-class PartBegin:
+class PartBegin(msgspec.Struct, frozen=True):
     """A part starts; its headers in order, names as sent, values unfolded and stripped."""
 
     headers: HeaderList
@@ -126,20 +127,17 @@ class PartBegin:
         return last_value(self.headers, "content-type")
 
 
-@dataclass(frozen=True, slots=True)
-class PartData:
+class PartData(msgspec.Struct, frozen=True):
     """The next slice of the current part's body; never empty, cut wherever it arrived."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class PartEnd:
+class PartEnd(msgspec.Struct, frozen=True):
     """The current part is complete."""
 
 
-@dataclass(frozen=True, slots=True)
-class MultipartEnd:
+class MultipartEnd(msgspec.Struct, frozen=True):
     """The closing delimiter was read."""
 
 
@@ -185,6 +183,11 @@ class MultipartReader:
         while self._step(events):
             pass
         return events
+
+    def skip(self) -> None:
+        """The caller has read everything up to the closing delimiter by itself."""
+        self._state = _State.EPILOGUE
+        self._buffer = b""
 
     def finish(self) -> list[MimeEvent]:
         """The input is over; raises ``MalformedInput`` unless the multipart was closed."""

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from collections.abc import Iterator
 
 import pytest
 import structlog
 
-from postroad.adapters.logs import configure_logging, logger
+from postroad.adapters.logs import FrequentLog, configure_logging, logger
 
 
 @pytest.fixture(autouse=True)
@@ -64,3 +65,31 @@ def test_a_log_that_cannot_be_written_stops_nothing(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sys, "stderr", Full())
     configure_logging(process="p")
     logger("c").info("lost")
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"client": "A/B", "status": 200, "seconds": 0.25, "fault": None},
+        {"message": 'say "x"\nnow', "path": "a b", "name": "üks", "warnings": ("a", "b c")},
+        {"pin": "canary-pin", "client": "A/B"},
+        {"event_name": "x=1", "empty": "", "yes": True},
+    ],
+)
+def test_a_frequent_line_is_the_line_of_the_logger(
+    monkeypatch: pytest.MonkeyPatch, style: str, fields: dict[str, object]
+) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", out)
+    configure_logging(process="worker-0", style=style)  # type: ignore[arg-type]
+    logger("exchange").info("exchange", **fields)
+    FrequentLog("exchange", "exchange").write(fields)
+    slow, fast = [re.sub(r"[0-9T:.-]{19,26}Z", "TIME", line) for line in lines_of(out)]
+    assert fast == slow
+    assert "TIME" in fast
+    assert "canary" not in fast
+
+
+def lines_of(out: io.StringIO) -> list[str]:
+    return out.getvalue().splitlines()
