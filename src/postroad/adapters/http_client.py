@@ -17,7 +17,7 @@ from postroad.adapters.http_deadlines import Deadlines
 from postroad.adapters.http_decoding import decode_content
 from postroad.adapters.http_dialing import ClientTls, Destination, attach, dial
 from postroad.adapters.http_head import Url, encode_request_head, has_header
-from postroad.adapters.http_limits import ClientLimits
+from postroad.adapters.http_limits import RECEIVE_BUFFER, ClientLimits
 from postroad.adapters.tls import web_client_context
 from postroad.adapters.tls_peers import PeerChains, ResumingContext
 from postroad.errors import UnavailablePeer
@@ -55,6 +55,7 @@ class HttpClient:
 
     def __init__(self, limits: ClientLimits | None = None) -> None:
         self.limits = limits or ClientLimits()
+        self.incoming = memoryview(bytearray(RECEIVE_BUFFER))
         self._idle: dict[Destination, list[ClientConnection]] = {}
         self._open: set[ClientConnection] = set()
         self._sessions: dict[Destination, ResumingContext] = {}

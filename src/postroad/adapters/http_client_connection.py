@@ -28,6 +28,7 @@ class ConnectionPool(Protocol):
     """What a connection needs from its client."""
 
     limits: ClientLimits
+    incoming: memoryview
 
     def opened(self, connection: ClientConnection) -> None:
         """Watch the deadlines of a new connection."""
@@ -42,7 +43,7 @@ class ConnectionPool(Protocol):
         ...
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(asyncio.BufferedProtocol):
     """The protocol object of one connection to a server; made by ``HttpClient``."""
 
     def __init__(self, pool: ConnectionPool, key: Destination) -> None:
@@ -90,7 +91,15 @@ class ClientConnection(asyncio.Protocol):
         self._end_by_close(None)
         return False
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+        """Lend the client's one buffer; what comes into it is parsed before anybody else reads."""
+        return self._pool.incoming
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what came into the buffer."""
+        self.receive(self._pool.incoming[:nbytes])
+
+    def receive(self, data: bytes | memoryview) -> None:
         """Parse a piece of the response."""
         exchange = self._exchange
         if exchange is None:

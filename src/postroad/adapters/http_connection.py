@@ -57,6 +57,7 @@ class ConnectionOwner(Protocol):
     handler: Handler
     limits: ServerLimits
     draining: bool
+    incoming: memoryview
 
     def opened(self, connection: ServerConnection) -> bool:
         """Register a connection; False when there are too many."""
@@ -91,7 +92,7 @@ class _Exchange:
         """Whether the peer still waits for ``100 Continue`` before it sends the body."""
 
 
-class ServerConnection(asyncio.Protocol):
+class ServerConnection(asyncio.BufferedProtocol):
     """The protocol object of one accepted connection."""
 
     __slots__ = (
@@ -166,7 +167,15 @@ class ServerConnection(asyncio.Protocol):
         # in TLS there is no half-closed state
         return self._current is not None and self._peer is not None and not self._peer.tls
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+        """Lend the server's one buffer; what comes into it is parsed before anybody else reads."""
+        return self._owner.incoming
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what came into the buffer."""
+        self.receive(self._owner.incoming[:nbytes])
+
+    def receive(self, data: bytes | memoryview) -> None:
         """Parse what arrived and set the deadline of the phase that follows."""
         if self._phase is Phase.CLOSING:
             return

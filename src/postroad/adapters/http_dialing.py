@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Guard = Callable[[str], None]
     """Called with each resolved IP address; raises ``RefusedRequest`` to forbid it."""
 
-_P = TypeVar("_P", bound=asyncio.Protocol)
+_P = TypeVar("_P", bound=asyncio.BaseProtocol)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

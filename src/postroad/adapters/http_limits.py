@@ -8,6 +8,11 @@ limit here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+RECEIVE_BUFFER: Final = 128 * 1024
+"""What is read from a socket at once: it passes through the processor's nearest caches, and there
+is one such buffer for all connections of a server or client."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,7 +98,7 @@ class RequestReader:
         self._head_bytes = 0
         self._parser = httptools.HttpRequestParser(self)
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         """Parse what arrived."""
         self._feed(data)
         if self.in_head:
@@ -110,7 +110,7 @@ class RequestReader:
             if self._head_bytes > 2 * self._limits.max_head:
                 self._refuse(431, "the header block is too large")
 
-    def _feed(self, data: bytes) -> None:
+    def _feed(self, data: bytes | memoryview) -> None:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -179,7 +179,7 @@ class RequestReader:
         if self.refusal is None and not self._declined:
             self._sink.on_end()
 
-    def _decline_upgrade(self, rest: bytes) -> None:
+    def _decline_upgrade(self, rest: bytes | memoryview) -> None:
         """Go on in HTTP/1.1: a server may ignore Upgrade, as Java's client expects (h2c).
 
         llhttp has left the message at the end of its head, so a fresh parser gets a synthetic head

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from postroad.adapters.http_connection import ServerConnection
 from postroad.adapters.http_deadlines import Deadlines
 from postroad.adapters.http_exchange import Peer, Request, Responder
-from postroad.adapters.http_limits import ServerLimits
+from postroad.adapters.http_limits import RECEIVE_BUFFER, ServerLimits
 from postroad.adapters.tls_peers import PeerChains, SwitchableContext
 from postroad.errors import ConfigurationError
 
@@ -70,6 +70,7 @@ class HttpServer:
         self.handler = handler
         self.limits = limits or ServerLimits()
         self.draining = False
+        self.incoming = memoryview(bytearray(RECEIVE_BUFFER))
         self._on_failure = on_failure
         self._connections: dict[ServerConnection, None] = {}
         """In the order in which they were opened."""
