@@ -65,6 +65,11 @@ class KeyCertificate:
     status: str
     """The reference's stored word: ``saved``, ``registered``, ``registration in progress``…"""
     token_active: bool
+    """Whether the key can sign now: its token is there and logged in."""
+    rsa_pss: bool = False
+    """Whether the token signs with PSS when the key is RSA."""
+    batch_signing: bool = True
+    """Whether messages may share a signature of this key."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,10 +35,14 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from postroad.adapters.logs import configure_logging
-from postroad.signer.service import SignerPaths, run
+from postroad.signer.processes import SignerPaths, run
 home = Path(sys.argv[1])
 configure_logging(process="signer", style="json")
-run(SignerPaths(home / "signer", home / "signer.sock", home / "ocsp"), pin=None)
+run(
+    SignerPaths(
+        directory=home / "signer", socket=home / "signer.sock", ocsp_directory=home / "ocsp"
+    )
+)
 """
 
 

@@ -1,4 +1,4 @@
-"""How do other processes ask the signer: `SignerPort` and the token's administration.
+"""How do other processes ask the signer: `SignerPort` and the tokens' administration.
 
 Every call goes over the signer's Unix socket; `UnavailablePeer` says that it isn't running,
 `ConfigurationError` what it refused (`token_not_active`, `key_not_found`, `pin_incorrect` …).
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from postroad.adapters.ipc import IpcClient
 from postroad.adapters.signer_protocol import (
+    SOFTWARE_ID,
     CertificateArgument,
     CertificateRecord,
     CertificateStatus,
@@ -59,8 +60,7 @@ class SignerClient:
         return await self._ipc.call("sign", argument, bytes, deadline=SIGN_DEADLINE)
 
     async def certificates(self) -> tuple[KeyCertificate, ...]:
-        """List the certificates of all keys in key order, with their state."""
-        info = await self.info()
+        """List the certificates of all keys of all tokens in key order, with their state."""
         return tuple(
             KeyCertificate(
                 key_id=key.id,
@@ -70,7 +70,10 @@ class SignerClient:
                 active=certificate.active,
                 status=certificate.status.value,
                 token_active=key.id in info.available_keys,
+                rsa_pss=info.rsa_pss,
+                batch_signing=info.batch_signing,
             )
+            for info in await self.tokens()
             for key in info.token.keys
             for certificate in key.certificates
             if key.usage is not None
@@ -84,25 +87,39 @@ class SignerClient:
     # --- administration --------------------------------------------------------------------------
 
     async def info(self) -> TokenInfo:
-        """The token: its state, keys, requests and certificates."""
+        """The software token: its state, keys, requests and certificates."""
         return await self._ipc.call("info", None, TokenInfo)
 
+    async def tokens(self) -> list[TokenInfo]:
+        """All tokens, the software token first; those that are away are told as such."""
+        return await self._ipc.call("tokens", None, list[TokenInfo])
+
     async def initialise(self, pin: str, *, enforce_policy: bool = False) -> None:
-        """Give a new token its PIN."""
+        """Give the new software token its PIN."""
         await self._change("initialise", PinArgument(pin=pin, enforce_policy=enforce_policy))
 
-    async def login(self, pin: str) -> None:
-        """Log the token in; raises `pin_incorrect`, or `login_failed` while attempts must wait."""
-        await self._change("login", PinArgument(pin=pin))
+    async def login(self, pin: str, *, token: str = SOFTWARE_ID) -> None:
+        """Log a token in; raises `pin_incorrect`, or `login_failed` while attempts must wait."""
+        await self._change(f"{token}/login", PinArgument(pin=pin))
 
-    async def logout(self) -> None:
-        """Make the signer forget the private keys."""
-        await self._change("logout", None)
+    async def logout(self, *, token: str = SOFTWARE_ID) -> None:
+        """Make the signer forget a token's private keys, or its PIN."""
+        await self._change(f"{token}/logout", None)
 
-    async def change_pin(self, old: str, new: str, *, enforce_policy: bool = False) -> None:
-        """Replace the PIN; the token is logged out afterwards."""
+    async def change_pin(
+        self, old: str, new: str, *, enforce_policy: bool = False, token: str = SOFTWARE_ID
+    ) -> None:
+        """Replace a token's PIN; it is logged out afterwards."""
         argument = ChangePinArgument(old=old, new=new, enforce_policy=enforce_policy)
-        await self._change("change_pin", argument)
+        await self._change(f"{token}/change_pin", argument)
+
+    async def forget_token(self, token: str) -> None:
+        """Drop the record of a hardware token that is away for good."""
+        await self._change(f"{token}/forget", None)
+
+    async def certificates_on_token(self, token: str) -> tuple[bytes, ...]:
+        """The certificates (DER) that lie on a hardware token, which must be logged in."""
+        return await self._asked(f"{token}/certificates_on_token", None, tuple[bytes, ...])
 
     async def generate_key(
         self,
@@ -110,18 +127,20 @@ class SignerClient:
         *,
         algorithm: KeyAlgorithm = KeyAlgorithm.RSA_2048,
         usage: KeyUsage | None = None,
+        token: str = SOFTWARE_ID,
     ) -> KeyRecord:
-        """Generate a key pair."""
+        """Generate a key pair in a token."""
         argument = GenerateArgument(label=label, algorithm=algorithm, usage=usage)
-        return await self._asked("generate_key", argument, KeyRecord)
+        return await self._asked(f"{token}/generate_key", argument, KeyRecord)
 
     async def delete_key(self, key_id: str) -> None:
         """Delete a key with its requests and certificates."""
         await self._change("delete_key", KeyItemArgument(key_id=key_id))
 
-    async def rename(self, name: str, *, key_id: str = "") -> None:
-        """Give a key, or the token, a friendly name."""
-        await self._change("rename", RenameArgument(name=name, key_id=key_id))
+    async def rename(self, name: str, *, key_id: str = "", token: str = SOFTWARE_ID) -> None:
+        """Give a key, or a token, a friendly name."""
+        method = "rename" if key_id else f"{token}/rename"
+        await self._change(method, RenameArgument(name=name, key_id=key_id))
 
     async def make_request(self, request: RequestArgument) -> MadeRequest:
         """Make a certificate request (PKCS#10, DER)."""

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from hashlib import sha256
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
+
+SOFTWARE: Final = "softToken"
+SOFTWARE_ID: Final = "0"
 
 
 class KeyUsage(StrEnum):
@@ -97,6 +100,11 @@ class TokenStatus(StrEnum):
     OK = "OK"
     NOT_INITIALIZED = "NOT_INITIALIZED"
     USER_PIN_INCORRECT = "USER_PIN_INCORRECT"
+    USER_PIN_INVALID = "USER_PIN_INVALID"
+    USER_PIN_EXPIRED = "USER_PIN_EXPIRED"
+    USER_PIN_COUNT_LOW = "USER_PIN_COUNT_LOW"
+    USER_PIN_FINAL_TRY = "USER_PIN_FINAL_TRY"
+    USER_PIN_LOCKED = "USER_PIN_LOCKED"
 
 
 class TokenInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +115,17 @@ class TokenInfo(msgspec.Struct, frozen=True, kw_only=True):
     status: TokenStatus
     available_keys: frozenset[str] = frozenset()
     """Keys that can sign now; empty while the token is logged out."""
+    kind: str = SOFTWARE
+    """`softToken`, or the name of the device that holds it."""
+    available: bool = True
+    """Whether the token is there and its library answers."""
+    read_only: bool = False
+    batch_signing: bool = True
+    """Whether messages may share a signature of this token's keys."""
+    rsa_pss: bool = False
+    """Whether RSA keys sign with PSS instead of PKCS#1 v1.5."""
+    problem: str = ""
+    """Why it is not available, in words."""
 
 
 # --- arguments, one type per method that takes any -----------------------------------------------

@@ -5,29 +5,27 @@ from __future__ import annotations
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from postroad.adapters.system_clock import SystemClock
-from postroad.cli import server_clients, server_keys, server_log, server_registration
+from postroad.cli import server_clients, server_keys, server_log, server_registration, server_signer
 from postroad.cli.server_context import (
     PIN_VARIABLE,
     home_option,
     opened_conf,
     pin_option,
     read_file,
-    read_pin_file,
     show,
     with_signer,
 )
-from postroad.errors import ConfigurationError, FaultCode, PostroadError
-from postroad.securityserver.settings import Settings, load_settings, parse_settings
+from postroad.errors import ConfigurationError, FaultCode
+from postroad.securityserver.settings import load_settings, parse_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from postroad.identifiers import SecurityServerId
 
 _DESCRIPTOR_VARIABLE = "POSTROAD_TOKEN_PIN_DESCRIPTOR"
@@ -123,16 +121,19 @@ def _server_id(owner: str, code: str) -> SecurityServerId:
 def run(home: Path, pin_file: Path | None) -> None:
     """Run the server until told to stop.
 
-    With a PIN (--pin-file, or POSTROAD_TOKEN_PIN) the signer logs the token in at every start.
+    With a PIN (--pin-file, POSTROAD_TOKEN_PIN, or [tokens] in server.toml) the signer logs the
+    token in at every start. Only its owner may be able to read a PIN file.
     """
     descriptor = None if pin_file is not None else _hidden_pin()
     from postroad.securityserver import app  # noqa: PLC0415 - after the PIN has left this process
 
     settings = load_settings(home)
+    login = server_signer.automatic_login(settings, pin_file, descriptor)
     signer = app.SignerProcess(
-        run=_signer(settings, pin_file, descriptor),
-        module="postroad.signer.service",
+        run=partial(server_signer.run_signer, settings, login),
+        module="postroad.signer.processes",
         secret_descriptor=descriptor,
+        run_device=partial(server_signer.run_device, settings),
     )
     sys.exit(app.run(settings, signer))
 
@@ -159,30 +160,6 @@ def _start_over(pin: str) -> NoReturn:
     os.write(descriptor, pin.encode("utf-8"))
     os.environ[_DESCRIPTOR_VARIABLE] = str(descriptor)
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - ourselves
-
-
-def _signer(
-    settings: Settings, pin_file: Path | None, descriptor: int | None
-) -> Callable[[], None]:
-    def run_signer() -> None:
-        from postroad.adapters.logs import configure_logging, logger  # noqa: PLC0415
-        from postroad.signer import service  # noqa: PLC0415 - in the signer's process only
-
-        configure_logging(process="signer", style=settings.server.log_format)
-        paths = service.SignerPaths(
-            settings.signer_path, settings.signer_socket, settings.ocsp_path
-        )
-        pin: str | None = None
-        try:
-            if pin_file is not None:
-                pin = read_pin_file(pin_file)
-            elif descriptor is not None:
-                pin = os.pread(descriptor, 4096, 0).decode("utf-8")
-        except PostroadError as error:
-            logger("signer").warning("no automatic login", why=error.message)
-        service.run(paths, pin=pin)
-
-    return run_signer
 
 
 @command.command("status")

@@ -1,6 +1,7 @@
 """Which processes make a Security Server, and how do they come to be?
 
     supervisor ─┬─ signer       the only one with private keys
+                ├─ token-NAME   one for each library of hardware tokens
                 ├─ logwriter    the only one that writes the message log
                 ├─ background   configuration, OCSP, time-stamps
                 └─ worker 0…N   both proxies; they share the ports
@@ -56,6 +57,8 @@ class SignerProcess:
     """Imported before the fork."""
     secret_descriptor: int | None = None
     """A file descriptor with the PIN, which no other process may keep open."""
+    run_device: Callable[[str], None] | None = None
+    """Runs the process of the hardware token device of that name."""
 
 
 def run(settings: Settings, signer: SignerProcess) -> int:
@@ -118,6 +121,7 @@ def children(settings: Settings, signer: SignerProcess) -> Sequence[Child]:
             stop_order=_SERVICES,
             is_ready=partial(accepts_connections, settings.signer_socket),
         ),
+        *_devices(settings, signer),
         Child(
             "logwriter",
             partial(guarded, partial(_write_log, settings)),
@@ -140,6 +144,21 @@ def children(settings: Settings, signer: SignerProcess) -> Sequence[Child]:
             for index in range(settings.server.workers)
         ),
     )
+
+
+def _devices(settings: Settings, signer: SignerProcess) -> Sequence[Child]:
+    """One process a library of hardware tokens: what it breaks is its own."""
+    if signer.run_device is None:
+        return ()
+    return [
+        Child(
+            f"token-{name}",
+            partial(_without_secrets, signer, partial(signer.run_device, name)),
+            stop_order=_SERVICES,
+            is_ready=partial(accepts_connections, socket),
+        )
+        for name, socket in settings.device_sockets.items()
+    ]
 
 
 def _listens(settings: Settings) -> bool:

@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from postroad.adapters.files import write_atomic
+from postroad.adapters.hardware_devices import DeviceSettings, check_device_names
 from postroad.errors import ConfigurationError, PostroadError
 from postroad.identifiers import SecurityServerId, SubsystemId
 
@@ -109,6 +110,18 @@ class ConfigurationClientSection(
     minimum_ocsp_fetch_interval: Seconds = 60.0
 
 
+class TokensSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How tokens are opened."""
+
+    pin_file: str = ""
+    """Where PINs for automatic login are; only its owner may read it. One line is the PIN of the
+    software token, several are ``TOKEN-ID:PIN`` each."""
+    pin_command: tuple[str, ...] = ()
+    """A program (with arguments) that prints the same; exit code 127 says there are none."""
+    enforce_pin_policy: bool = False
+    """Whether a new PIN of the software token needs 10 characters of 3 kinds."""
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything in ``server.toml``, and the home directory it was read from."""
 
@@ -117,6 +130,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     server_proxy: ServerProxySection = ServerProxySection()
     message_log: MessageLogSection = MessageLogSection()
     configuration_client: ConfigurationClientSection = ConfigurationClientSection()
+    tokens: TokensSection = TokensSection()
+    devices: dict[str, DeviceSettings] = {}
+    """Hardware tokens, by a name of your own: ``[devices.NAME]``."""
     home: str = ""
     """Set by :func:`load_settings`; never written in the file."""
 
@@ -184,6 +200,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def signer_socket(self) -> Path:
         """The signer's socket."""
         return self.run_path / "signer.sock"
+
+    @property
+    def device_sockets(self) -> dict[str, Path]:
+        """The sockets of the processes for hardware tokens, by the name of the device."""
+        return {
+            name: self.run_path / f"token-{name}.sock"
+            for name, device in self.devices.items()
+            if device.enabled
+        }
 
     @property
     def logwriter_socket(self) -> Path:
@@ -258,6 +283,9 @@ def parse_settings(text: str, *, home: Path, source: str = "server.toml") -> Set
         not settings.message_log.messagelog_key_id
     ):
         raise ConfigurationError(f"{source}: messagelog_key_id must name the key to encrypt with")
+    check_device_names(settings.devices, source=source)
+    if settings.tokens.pin_file and settings.tokens.pin_command:
+        raise ConfigurationError(f"{source}: [tokens]: give a pin_file or a pin_command, not both")
     return settings
 
 

@@ -11,6 +11,8 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+
 from postroad.crypto.algorithms import DigestAlgorithm, SignatureAlgorithm
 from postroad.errors import ConfigurationError, FaultCode, PostroadError
 from postroad.evidence.digests import HASH_CHAIN_RESULT_PART, PartDigest
@@ -40,6 +42,18 @@ class SigningKey:
     ocsp_responses: tuple[bytes, ...]
     """DER: that of the certificate first, then those of ``intermediates``."""
     intermediates: tuple[Certificate, ...] = ()
+    rsa_pss: bool = False
+    """Whether its token signs with PSS when it is an RSA key."""
+    batch_signing: bool = True
+    """Whether messages may share a signature of it."""
+
+    @property
+    def algorithm(self) -> SignatureAlgorithm:
+        """How it signs messages."""
+        public_key = self.certificate.public_key
+        if self.rsa_pss and isinstance(public_key, rsa.RSAPublicKey):
+            return SignatureAlgorithm.with_digest("RSA-PSS", DIGEST)
+        return SignatureAlgorithm.for_key(public_key, DIGEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +84,8 @@ class BatchingSigner:
     """Signs messages through a ``SignerPort``, several at once when they come at once.
 
     ``keys`` names the key that signs for a member at a moment, or raises
-    (``cannot_create_signature``). Without ``batching`` every message gets a signature of its own.
+    (``cannot_create_signature``). Without ``batching``, by the server's settings or by those of the
+    key's token, every message gets a signature of its own.
     """
 
     def __init__(
@@ -96,7 +111,7 @@ class BatchingSigner:
         try:
             key = self._keys(member)
             waiting = _Waiting(key, tuple(parts), asyncio.get_running_loop().create_future())
-            if not self._batching:
+            if not (self._batching and key.batch_signing):
                 return (await self._sign_batch([waiting]))[0]
             queue = self._queues.setdefault(key.key_id, _Queue())
             queue.waiting.append(waiting)
@@ -131,7 +146,6 @@ class BatchingSigner:
 
     async def _sign_batch(self, batch: Sequence[_Waiting]) -> list[MessageSignature]:
         key = batch[-1].key  # the newest sight of the key has the freshest OCSP response
-        algorithm = SignatureAlgorithm.for_key(key.certificate.public_key, DIGEST)
         if len(batch) == 1 and len(batch[0].parts) == 1:
             part = batch[0].parts[0]
             chains, reference, digest = None, part.name, part.value
@@ -142,7 +156,7 @@ class BatchingSigner:
             reference_uri=reference,
             reference_digest=digest,
             certificate=key.certificate,
-            algorithm=algorithm,
+            algorithm=key.algorithm,
             signing_time=self._clock.now(),
         )
         value = await self._signer.sign(key.key_id, DIGEST, prepared.digest)

@@ -91,6 +91,8 @@ class OwnCertificates:
                         certificate=certificate,
                         ocsp_responses=good.ocsp_responses,
                         intermediates=good.path[1:-1],
+                        rsa_pss=key.rsa_pss,
+                        batch_signing=key.batch_signing,
                     )
             reasons.append(reason)
         why = reasons[0] if reasons else "the signer holds no signing certificate of this member"
@@ -148,7 +150,7 @@ def _belongs_to(key: KeyCertificate, member: MemberId) -> bool:
 
 def _why_unusable(key: KeyCertificate) -> str | None:
     if not key.token_active:
-        return "the token is not logged in"
+        return "its token is not logged in, or is away"
     if not key.active:
         return "the certificate is not active"
     if key.status != _REGISTERED:

@@ -1,6 +1,6 @@
 """Which keys are there, and which of them can be used now?
 
-The keyring is the token's memory: the records of `token.json`, written before any change is
+The keyring is one token's memory: the records of `token.json`, written before any change is
 answered, and the private keys while the token is logged in. Blocking and single-threaded: the
 service calls it from its own threads, one change at a time; `sign` alone may run beside others.
 """
@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from postroad.adapters.files import write_atomic
+from postroad.adapters.key_stores import KeyStore, SoftwareKeyStore
 from postroad.adapters.signer_protocol import (
     CertificateRecord,
     CertificateStatus,
@@ -26,9 +27,8 @@ from postroad.adapters.signer_protocol import (
     RequestRecord,
     TokenInfo,
     TokenRecord,
-    TokenStatus,
 )
-from postroad.adapters.tokens import MAX_KEYS, SCRYPT_N, SoftwareToken, TokenSecret, new_key_id
+from postroad.adapters.tokens import SCRYPT_N, new_key_id
 from postroad.crypto.algorithms import DigestAlgorithm, SignatureAlgorithm, sign_digest
 from postroad.crypto.certificates import Certificate
 from postroad.errors import ConfigurationError, FaultCode
@@ -41,30 +41,32 @@ if TYPE_CHECKING:
 
     from postroad.crypto.algorithms import PrivateKey
 
-_RSA_BITS: Final = {
-    KeyAlgorithm.RSA_2048: 2048,
-    KeyAlgorithm.RSA_3072: 3072,
-    KeyAlgorithm.RSA_4096: 4096,
-}
-_CURVES: Final[dict[KeyAlgorithm, ec.EllipticCurve]] = {
-    KeyAlgorithm.EC_P256: ec.SECP256R1(),
-    KeyAlgorithm.EC_P384: ec.SECP384R1(),
-    KeyAlgorithm.EC_P521: ec.SECP521R1(),
-}
 MAX_RECORD_BYTES: Final = 64 * 1024 * 1024
 
 
 class Keyring:
-    """One software token in use. `ocsp_directory` only helps to choose among certificates."""
+    """One token in use: the software token in `directory`, unless a `store` says otherwise.
 
-    def __init__(self, directory: Path, ocsp_directory: Path, *, scrypt_n: int = SCRYPT_N) -> None:
-        self._files = SoftwareToken(directory, scrypt_n=scrypt_n)
+    `ocsp_directory` only helps to choose among certificates; `new` is the record of a token that
+    has none yet; with `rsa_pss` its RSA keys sign by PSS.
+    """
+
+    def __init__(  # noqa: PLR0913 - one token, and how it is kept
+        self,
+        directory: Path,
+        ocsp_directory: Path,
+        *,
+        scrypt_n: int = SCRYPT_N,
+        store: KeyStore | None = None,
+        new: TokenRecord | None = None,
+        rsa_pss: bool = False,
+    ) -> None:
+        self._keys: KeyStore = store or SoftwareKeyStore(directory, scrypt_n=scrypt_n)
         self._record_path = directory / "token.json"
         self._ocsp_directory = ocsp_directory
-        self._record = self._load_record()
-        self._secret: TokenSecret | None = None
+        self._record = self._load_record(new or TokenRecord())
+        self._rsa_pss = rsa_pss
         self._private: dict[str, PrivateKey] = {}
-        self.pin_was_wrong = False
 
     @property
     def record(self) -> TokenRecord:
@@ -74,53 +76,41 @@ class Keyring:
     @property
     def is_active(self) -> bool:
         """Whether the token is logged in."""
-        return self._secret is not None
+        return self._keys.is_open
 
     @property
     def is_initialised(self) -> bool:
         """Whether the token has a PIN."""
-        return self._files.is_initialised
+        return self._keys.is_initialised
 
     def info(self) -> TokenInfo:
         """The token and its state."""
-        status = TokenStatus.OK
-        if not self.is_initialised:
-            status = TokenStatus.NOT_INITIALIZED
-        elif self.pin_was_wrong:
-            status = TokenStatus.USER_PIN_INCORRECT
         return TokenInfo(
             token=self._record,
             active=self.is_active,
-            status=status,
-            available_keys=frozenset(self._private),
+            status=self._keys.status,
+            available_keys=frozenset(self._private) if self.is_active else frozenset(),
+            rsa_pss=self._rsa_pss,
         )
 
     # --- PIN -------------------------------------------------------------------------------------
 
     def initialise(self, pin: str) -> None:
         """Give the token its PIN; it stays logged out."""
-        self._files.initialise(pin)
+        self._keys.initialise(pin)
 
     def login(self, pin: str) -> None:
-        """Open every key that the PIN opens; a key file without a record is adopted.
+        """Open every key that the PIN opens; a key without a record is adopted.
 
-        A crash between writing a key's file and its record must not lose the key, and a file that
-        was put in another key's place must not sign: each key is compared with its record.
+        A crash between making a key and its record must not lose the key, and a key that was put
+        in another one's place must not sign: each key is compared with its record.
         """
-        try:
-            secret = self._files.unlock(pin)
-        except ConfigurationError as error:
-            self.pin_was_wrong = error.code is FaultCode.PIN_INCORRECT
-            raise
-        self.pin_was_wrong = False
+        self._private = {}
+        opened = self._keys.open(pin)
         private: dict[str, PrivateKey] = {}
         known = {key.id: key for key in self._record.keys}
         adopted = self._record
-        for key_id in sorted(self._files.key_ids())[:MAX_KEYS]:
-            try:
-                key = self._files.load_key(secret, key_id)
-            except ConfigurationError:
-                continue  # shown as not available
+        for key_id, key in opened.items():
             public = tokens.public_key_der(key.public_key())
             if key_id not in known:
                 adopted = tokens.with_key(adopted, _key_record(key_id, key, label=key_id))
@@ -129,26 +119,26 @@ class Keyring:
             private[key_id] = key
         if adopted is not self._record:
             self._store(adopted)
-        self._secret, self._private = secret, private
+        self._private = private
 
     def logout(self) -> None:
         """Forget the private keys and what opens them."""
-        self._secret, self._private = None, {}
+        self._private = {}
+        self._keys.close()
 
     def change_pin(self, old: str, new: str) -> None:
         """Replace the PIN; the token is logged out afterwards."""
-        self._files.change_pin(old, new)
+        self._keys.change_pin(old, new)
         self.logout()
 
     # --- keys ------------------------------------------------------------------------------------
 
     def generate(self, label: str, algorithm: KeyAlgorithm, usage: KeyUsage | None) -> KeyRecord:
         """Generate a key pair; its file is durable before its record is."""
-        secret = self._require_login()
-        key = _generate(algorithm)
-        key_id = new_key_id()
+        self._require_login()
+        self._require_lending(usage)
+        key_id, key = self._keys.generate(label, algorithm)
         record = _key_record(key_id, key, label=label, usage=usage)
-        self._files.store_key(secret, key_id, key)
         self._store(tokens.with_key(self._record, record))
         self._private[key_id] = key
         return record
@@ -156,10 +146,10 @@ class Keyring:
     def delete_key(self, key_id: str) -> None:
         """Delete a key with everything that belongs to it."""
         changed = tokens.without_key(self._record, key_id)
+        # The key goes first: a record without a key is one that can't sign, whereas a key without
+        # a record would be adopted at the next login.
+        self._keys.delete(key_id)
         self._private.pop(key_id, None)
-        # The file goes first: a record without a file is a key that can't sign, whereas a file
-        # without a record would be adopted at the next login.
-        self._files.delete_key(key_id)
         self._store(changed)
 
     def rename(self, key_id: str, name: str) -> None:
@@ -167,22 +157,26 @@ class Keyring:
         self._store(tokens.renamed(self._record, key_id, name))
 
     def sign(self, key_id: str, digest_algorithm: str, digest: bytes) -> bytes:
-        """Sign a digest: PKCS#1 v1.5 for RSA, raw `r||s` for EC."""
+        """Sign a digest: PKCS#1 v1.5 or PSS for RSA, raw `r||s` for EC."""
         key = self._private_key(key_id)
-        algorithm = SignatureAlgorithm.for_key(
-            key.public_key(), DigestAlgorithm.by_name(digest_algorithm)
-        )
+        digest_kind = DigestAlgorithm.by_name(digest_algorithm)
+        if self._rsa_pss and isinstance(key, rsa.RSAPrivateKey):
+            algorithm = SignatureAlgorithm.with_digest("RSA-PSS", digest_kind)
+        else:
+            algorithm = SignatureAlgorithm.for_key(key.public_key(), digest_kind)
         return sign_digest(key, algorithm, digest, ecdsa_raw=True)
 
     def signs_fast(self, key_id: str) -> bool:
         """Whether a signature takes less time than handing it to another thread would."""
         key = self._private.get(key_id)
-        return isinstance(key, ec.EllipticCurvePrivateKey) and key.key_size <= 256
+        is_small = isinstance(key, ec.EllipticCurvePrivateKey) and key.key_size <= 256
+        return self._keys.lends_keys and is_small
 
     # --- certificates ----------------------------------------------------------------------------
 
     def make_request(self, argument: RequestArgument) -> MadeRequest:
         """Make a certificate request and remember it."""
+        self._require_lending(argument.usage)
         key = self._private_key(argument.key_id)
         request = RequestRecord(
             id=new_key_id(),
@@ -192,9 +186,7 @@ class Keyring:
             profile=argument.profile,
         )
         changed = tokens.with_request(self._record, argument.key_id, argument.usage, request)
-        der = build_request(
-            key, argument.usage, request.subject, subject_alt_name=request.subject_alt_name
-        )
+        der = self._build(key, argument.usage, request)
         self._store(changed)
         return MadeRequest(id=request.id, der=der)
 
@@ -205,8 +197,16 @@ class Keyring:
         key = self._private_key(key_id)
         if usage is None:
             raise ConfigurationError("the key has no usage", code=FaultCode.CSR_FAILED)
-        der = build_request(key, usage, request.subject, subject_alt_name=request.subject_alt_name)
-        return MadeRequest(id=request.id, der=der)
+        return MadeRequest(id=request.id, der=self._build(key, usage, request))
+
+    def _build(self, key: PrivateKey, usage: KeyUsage, request: RequestRecord) -> bytes:
+        return build_request(
+            key,
+            usage,
+            request.subject,
+            subject_alt_name=request.subject_alt_name,
+            rsa_pss=self._rsa_pss,
+        )
 
     def delete_request(self, key_id: str, request_id: str) -> None:
         """Forget a certificate request."""
@@ -217,6 +217,7 @@ class Keyring:
     ) -> CertificateRecord:
         """Import a certificate for one of the keys; it starts inactive."""
         imported = tokens.with_certificate(self._record, der, member=member, status=status)
+        self._require_lending(imported.key.usage)
         self._store(imported.token)
         return imported.certificate
 
@@ -233,6 +234,11 @@ class Keyring:
     def delete_certificate(self, certificate_hash: str) -> None:
         """Delete a certificate; its key stays."""
         self._store(tokens.without_certificate(self._record, certificate_hash))
+
+    def certificates_on_token(self) -> tuple[bytes, ...]:
+        """Certificates (DER) that lie on a hardware token."""
+        self._require_login()
+        return self._keys.certificates()
 
     def lend_authentication_key(self, at: datetime) -> LentKeyReply:
         """The authentication key for TLS, with its certificate; signing keys are never lent.
@@ -266,33 +272,39 @@ class Keyring:
     def _has_ocsp_response(self, certificate: Certificate) -> bool:
         return (self._ocsp_directory / f"{certificate.sha1.hex()}.ocsp").exists()
 
-    def _require_login(self) -> TokenSecret:
+    def _require_login(self) -> None:
         if not self.is_initialised:
             raise ConfigurationError(
                 "the token has no PIN yet: run `postroad server token init`",
                 code=FaultCode.TOKEN_NOT_INITIALIZED,
             )
-        if self._secret is None:
+        if not self.is_active:
             raise ConfigurationError(
                 "the token is logged out: run `postroad server token login`",
                 code=FaultCode.TOKEN_NOT_ACTIVE,
             )
-        return self._secret
+
+    def _require_lending(self, usage: KeyUsage | None) -> None:
+        if usage is KeyUsage.AUTHENTICATION and not self._keys.lends_keys:
+            raise ConfigurationError(
+                "authentication keys live in the software token only: TLS needs the key itself",
+                code=FaultCode.WRONG_CERT_USAGE,
+            )
 
     def _private_key(self, key_id: str) -> PrivateKey:
         key = self._private.get(key_id)
-        if key is not None:
+        if key is not None and self._keys.is_open:
             return key
         self._require_login()
         tokens.find_key(self._record, key_id)
-        raise ConfigurationError("the key's file can't be opened", code=FaultCode.KEY_NOT_FOUND)
+        raise ConfigurationError("the key can't be opened", code=FaultCode.KEY_NOT_FOUND)
 
-    def _load_record(self) -> TokenRecord:
+    def _load_record(self, new: TokenRecord) -> TokenRecord:
         try:
             with self._record_path.open("rb") as file:
                 data = file.read(MAX_RECORD_BYTES + 1)
         except FileNotFoundError:
-            return TokenRecord()
+            return new
         except OSError as error:
             raise ConfigurationError(
                 f"{self._record_path} can't be read: {error.strerror}",
@@ -316,13 +328,6 @@ class Keyring:
                 code=FaultCode.TOKEN_NOT_AVAILABLE,
             ) from error
         self._record = record
-
-
-def _generate(algorithm: KeyAlgorithm) -> PrivateKey:
-    bits = _RSA_BITS.get(algorithm)
-    if bits is not None:
-        return rsa.generate_private_key(public_exponent=65537, key_size=bits)
-    return ec.generate_private_key(_CURVES[algorithm])
 
 
 def _key_record(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from postroad.adapters.signer_protocol import KeyUsage
@@ -30,6 +31,7 @@ def build_request(
     subject: Sequence[tuple[str, str]],
     *,
     subject_alt_name: str | None = None,
+    rsa_pss: bool = False,
 ) -> bytes:
     """Build and sign a certificate request; the result is DER.
 
@@ -42,7 +44,11 @@ def build_request(
         if subject_alt_name:
             name = _general_name(subject_alt_name)
             builder = builder.add_extension(x509.SubjectAlternativeName([name]), critical=False)
-        return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+        digest = hashes.SHA256()
+        scheme = None
+        if rsa_pss and isinstance(key, rsa.RSAPrivateKey):
+            scheme = padding.PSS(padding.MGF1(digest), digest.digest_size)
+        return builder.sign(key, digest, rsa_padding=scheme).public_bytes(Encoding.DER)
     except (ValueError, TypeError) as error:
         raise ConfigurationError(
             f"the certificate request can't be made: {error}", code=FaultCode.CSR_FAILED

@@ -1,4 +1,4 @@
-"""What does the signer process answer on its socket?
+"""What does the signer answer for one token?
 
 One method per operation (`adapters.signer_protocol` has the arguments); only our own processes can
 connect. Key operations run in a small thread pool, so that a slow RSA signature or the stretching
@@ -8,17 +8,13 @@ of a PIN never holds the loop; changes are made one at a time and are durable wh
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from postroad.adapters import kernel
-from postroad.adapters.ipc import IpcServer
 from postroad.adapters.logs import logger
 from postroad.adapters.signer_protocol import (
     CertificateArgument,
@@ -36,20 +32,21 @@ from postroad.adapters.signer_protocol import (
     SignArgument,
     TokenInfo,
 )
-from postroad.adapters.system_clock import SystemClock
 from postroad.errors import ConfigurationError, FaultCode, MalformedInput, PostroadError
-from postroad.signer.keyring import Keyring
 from postroad.signer.tokens import check_pin_policy
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from concurrent.futures import Executor
 
     from postroad.clock import Clock
+    from postroad.signer.keyring import Keyring
 
 T = TypeVar("T")
 Handler = Callable[[bytes], Awaitable[object]]
 
 THREADS: Final = 2
+MAX_WAITING: Final = 512
+"""Calls that may wait for the threads; more would only be answered after their callers gave up."""
 LONGEST_PIN_DELAY: Final = 60.0
 """Seconds until the next attempt, however many wrong PINs came before."""
 
@@ -83,16 +80,31 @@ class PinDelay:
 
 
 class SignerService:
-    """Answers the calls of one token."""
+    """Answers the calls of one token.
+
+    A hardware token's library brings its own `executor`, of one thread. With `enforce_policy` every
+    new PIN must fit the PIN policy, whoever sets it.
+    """
 
     def __init__(
-        self, keyring: Keyring, clock: Clock, monotonic: Callable[[], float] = time.monotonic
+        self,
+        keyring: Keyring,
+        clock: Clock,
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        executor: Executor | None = None,
+        enforce_policy: bool = False,
     ) -> None:
         self._keyring = keyring
         self._clock = clock
+        self._enforce_policy = enforce_policy
         self._delay = PinDelay(monotonic)
         self._changing = asyncio.Lock()
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="key")
+        self._waiting = 0
+        self._own_threads = (
+            ThreadPoolExecutor(THREADS, thread_name_prefix="key") if executor is None else None
+        )
+        self._threads = executor or self._own_threads
         self._log = logger("signer")
         self._handlers: dict[str, Handler] = {
             "sign": self._sign,
@@ -111,7 +123,18 @@ class SignerService:
             "set_certificate": self._set_certificate,
             "delete_certificate": self._delete_certificate,
             "lend_authentication_key": self._lend_authentication_key,
+            "certificates_on_token": self._certificates_on_token,
         }
+
+    @property
+    def token_id(self) -> str:
+        """The id of its token."""
+        return self._keyring.record.id
+
+    @property
+    def keyring(self) -> Keyring:
+        """What it answers from."""
+        return self._keyring
 
     async def handle(self, method: str, argument: bytes) -> object:
         """Answer one call; raises `PostroadError` for the caller to see."""
@@ -122,13 +145,14 @@ class SignerService:
 
     def close(self) -> None:
         """Let running key operations finish, then forget the keys."""
-        self._threads.shutdown(wait=True)
-        self._keyring.logout()
+        if self._own_threads is not None:
+            self._own_threads.shutdown(wait=True)
+            self._keyring.logout()
 
     # --- the one hot path ------------------------------------------------------------------------
 
     async def _sign(self, argument: bytes) -> bytes:
-        call = _decode(argument, SignArgument)
+        call = decode_argument(argument, SignArgument)
         if self._keyring.signs_fast(call.key_id):
             return self._keyring.sign(call.key_id, call.digest_algorithm, call.digest)
         return await self._in_thread(
@@ -141,31 +165,31 @@ class SignerService:
         return self._keyring.info()
 
     async def _initialise(self, argument: bytes) -> None:
-        call = _decode(argument, PinArgument)
-        if call.enforce_policy:
+        call = decode_argument(argument, PinArgument)
+        if call.enforce_policy or self._enforce_policy:
             check_pin_policy(call.pin)
         await self._change(lambda: self._keyring.initialise(call.pin))
-        self._log.info("token initialised")
+        self._log.info("token initialised", token=self.token_id)
 
     async def _login(self, argument: bytes) -> None:
-        await self.login(_decode(argument, PinArgument).pin)
+        await self.login(decode_argument(argument, PinArgument).pin)
 
     async def login(self, pin: str) -> None:
         """Log the token in; also called once at start when the operator gave a PIN file."""
         await self._with_pin(lambda: self._keyring.login(pin))
-        available = len(self._keyring.info().available_keys)
-        self._log.info("token logged in", keys=available)
+        info = self._keyring.info()
+        self._log.info("token logged in", token=info.token.id, keys=len(info.available_keys))
 
     async def _logout(self, _argument: bytes) -> None:
         await self._change(self._keyring.logout)
-        self._log.info("token logged out")
+        self._log.info("token logged out", token=self.token_id)
 
     async def _change_pin(self, argument: bytes) -> None:
-        call = _decode(argument, ChangePinArgument)
-        if call.enforce_policy:
+        call = decode_argument(argument, ChangePinArgument)
+        if call.enforce_policy or self._enforce_policy:
             check_pin_policy(call.new)
         await self._with_pin(lambda: self._keyring.change_pin(call.old, call.new))
-        self._log.info("token PIN changed")
+        self._log.info("token PIN changed", token=self.token_id)
 
     async def _with_pin(self, operation: Callable[[], None]) -> None:
         async with self._changing:
@@ -175,14 +199,14 @@ class SignerService:
             except PostroadError as error:
                 if error.code is FaultCode.PIN_INCORRECT:
                     self._delay.failed()
-                    self._log.warning("wrong token PIN")
+                    self._log.warning("wrong token PIN", token=self.token_id)
                 raise
             self._delay.succeeded()
 
     # --- keys and certificates -------------------------------------------------------------------
 
     async def _generate_key(self, argument: bytes) -> KeyRecord:
-        call = _decode(argument, GenerateArgument)
+        call = decode_argument(argument, GenerateArgument)
         key = await self._change(
             lambda: self._keyring.generate(call.label, call.algorithm, call.usage)
         )
@@ -190,30 +214,30 @@ class SignerService:
         return key
 
     async def _delete_key(self, argument: bytes) -> None:
-        call = _decode(argument, KeyItemArgument)
+        call = decode_argument(argument, KeyItemArgument)
         await self._change(lambda: self._keyring.delete_key(call.key_id))
         self._log.info("key deleted", key_id=call.key_id)
 
     async def _rename(self, argument: bytes) -> None:
-        call = _decode(argument, RenameArgument)
+        call = decode_argument(argument, RenameArgument)
         await self._change(lambda: self._keyring.rename(call.key_id, call.name))
 
     async def _make_request(self, argument: bytes) -> MadeRequest:
-        call = _decode(argument, RequestArgument)
+        call = decode_argument(argument, RequestArgument)
         made = await self._change(lambda: self._keyring.make_request(call))
         self._log.info("certificate request made", key_id=call.key_id, usage=call.usage.value)
         return made
 
     async def _remake_request(self, argument: bytes) -> MadeRequest:
-        call = _decode(argument, KeyItemArgument)
+        call = decode_argument(argument, KeyItemArgument)
         return await self._in_thread(lambda: self._keyring.remake_request(call.key_id, call.item))
 
     async def _delete_request(self, argument: bytes) -> None:
-        call = _decode(argument, KeyItemArgument)
+        call = decode_argument(argument, KeyItemArgument)
         await self._change(lambda: self._keyring.delete_request(call.key_id, call.item))
 
     async def _import_certificate(self, argument: bytes) -> CertificateRecord:
-        call = _decode(argument, ImportArgument)
+        call = decode_argument(argument, ImportArgument)
         record = await self._change(
             lambda: self._keyring.import_certificate(
                 call.der, member=call.member, status=call.status
@@ -223,7 +247,7 @@ class SignerService:
         return record
 
     async def _set_certificate(self, argument: bytes) -> None:
-        call = _decode(argument, CertificateArgument)
+        call = decode_argument(argument, CertificateArgument)
         await self._change(
             lambda: self._keyring.set_certificate(call.hash, active=call.active, status=call.status)
         )
@@ -235,7 +259,7 @@ class SignerService:
         )
 
     async def _delete_certificate(self, argument: bytes) -> None:
-        call = _decode(argument, CertificateArgument)
+        call = decode_argument(argument, CertificateArgument)
         await self._change(lambda: self._keyring.delete_certificate(call.hash))
         self._log.info("certificate deleted", certificate=call.hash)
 
@@ -243,61 +267,33 @@ class SignerService:
         async with self._changing:
             return self._keyring.lend_authentication_key(self._clock.now())
 
+    async def _certificates_on_token(self, _argument: bytes) -> tuple[bytes, ...]:
+        return await self._change(self._keyring.certificates_on_token)
+
     # --- threads ---------------------------------------------------------------------------------
 
     async def _in_thread(self, operation: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, operation)
+        if self._waiting >= MAX_WAITING:
+            raise ConfigurationError(
+                f"{self._waiting} calls wait for the token already",
+                code=FaultCode.HSM_NON_OPERATIONAL,
+            )
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, operation)
+        finally:
+            self._waiting -= 1
 
     async def _change(self, operation: Callable[[], T]) -> T:
         async with self._changing:
             return await self._in_thread(operation)
 
 
-def _decode(argument: bytes, kind: type[T]) -> T:
+def decode_argument(argument: bytes, kind: type[T]) -> T:
+    """Read a call's argument; what is wrong with it is told without repeating it."""
     try:
         return msgspec.msgpack.decode(argument, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedInput(
             f"the signer can't read the argument: {error}", code=FaultCode.INVALID_REQUEST
         ) from None
-
-
-@dataclass(frozen=True, slots=True)
-class SignerPaths:
-    """Where a signer process finds its token and opens its socket."""
-
-    directory: Path
-    socket: Path
-    ocsp_directory: Path
-
-
-async def serve(paths: SignerPaths, *, pin: str | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; log the token in first when the operator gave a PIN.
-
-    A wrong PIN leaves the token logged out, and is not tried again.
-    """
-    kernel.forbid_memory_dumps()
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    service = SignerService(Keyring(paths.directory, paths.ocsp_directory), SystemClock())
-    if pin is not None:
-        try:
-            await service.login(pin)
-        except ConfigurationError as error:
-            logger("signer").warning("automatic login failed", reason=error.code.value)
-        del pin
-    server = IpcServer(paths.socket, service.handle)
-    await server.start()
-    logger("signer").info("signer started", socket=str(paths.socket))
-    try:
-        await stop.wait()
-    finally:
-        await server.stop()
-        service.close()
-
-
-def run(paths: SignerPaths, *, pin: str | None = None) -> None:
-    """Run the signer process; returns after an orderly stop."""
-    asyncio.run(serve(paths, pin=pin))

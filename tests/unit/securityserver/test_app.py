@@ -11,7 +11,7 @@ SETTINGS = '[server]\nidentifier = "TEST/GOV/1/SS1"\nworkers = 2\n'
 
 
 def test_who_calls_is_stopped_before_who_is_called(tmp_path: Path) -> None:
-    signer = SignerProcess(run=lambda: None, module="postroad.signer.service")
+    signer = SignerProcess(run=lambda: None, module="postroad.signer.processes")
     processes = children(parse_settings(SETTINGS, home=tmp_path), signer)
     order = {child.name: child.stop_order for child in processes}
     assert [child.name for child in processes] == [

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -11,11 +12,12 @@ from postroad.crypto.algorithms import DigestAlgorithm, SignatureAlgorithm, sign
 from postroad.errors import ConfigurationError, FaultCode, PostroadError
 from postroad.evidence.digests import PartDigest
 from postroad.evidence.xades_parsing import parse_signature
+from postroad.evidence.xades_verification import verify_core
 from postroad.identifiers import MemberId
 from postroad.ports import KeyCertificate, LentKey
 from postroad.securityserver import signing
 from postroad.securityserver.signing import BatchingSigner, MessageSignature, SigningKey
-from postroad.trustlab.authority import Identity, TrustLab
+from postroad.trustlab.authority import Identity, KeyKind, TrustLab
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 MEMBER = MemberId("TEST", "GOV", "1")
@@ -143,6 +145,42 @@ def test_without_batching_every_message_is_signed_by_itself_and_none_waits() -> 
         signer.release(3)
         signed = await asyncio.gather(*tasks)
         assert all(one.hash_chain is not None for one in signed)
+
+    run(story)
+
+
+def test_keys_of_a_token_without_batch_signing_sign_every_message_by_itself() -> None:
+    async def story(signer: GatedSigner) -> None:
+        key = replace(KEY, batch_signing=False)
+        batcher = batching(signer, lambda _member: key)
+        tasks = [asyncio.ensure_future(batcher.sign(MEMBER, two_parts())) for _ in range(3)]
+        await settle()
+        assert signer.requests == 3
+        signer.release(3)
+        assert len({signed.signature for signed in await asyncio.gather(*tasks)}) == 3
+
+    run(story)
+
+
+def test_the_document_names_pss_when_the_token_signs_so() -> None:
+    class PssSigner(GatedSigner):
+        async def sign(
+            self, key_id: str, digest_algorithm: DigestAlgorithm, digest: bytes
+        ) -> bytes:
+            algorithm = SignatureAlgorithm.with_digest("RSA-PSS", digest_algorithm)
+            return sign_digest(self.identity.private_key, algorithm, digest, ecdsa_raw=True)
+
+    identity = LAB.sign_certificate(MEMBER, keys=KeyKind.RSA_2048)
+    key = SigningKey(
+        key_id="key", certificate=identity.certificate, ocsp_responses=(), rsa_pss=True
+    )
+
+    async def story(_signer: GatedSigner) -> None:
+        parts = one_part()
+        signed = await batching(PssSigner(identity), lambda _member: key).sign(MEMBER, parts)
+        parsed = parse_signature(signed.signature)
+        assert parsed.algorithm is SignatureAlgorithm.RSA_PSS_SHA512
+        verify_core(parsed, {part.name: part for part in parts})
 
     run(story)
 

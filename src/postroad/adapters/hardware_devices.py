@@ -1,0 +1,84 @@
+"""Which hardware tokens does a server use, and how are they treated?
+
+One section a PKCS#11 library, ``[devices.NAME]`` in a server's settings. Keys and defaults follow
+the reference's ``devices.ini``; each library runs in a process of its own, by one thread, so its
+questions about threads and locking (``os_locking_ok``, ``library_cant_create_os_threads``) have no
+counterpart here. Two sections may name one library with different slots: two processes then.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from postroad.errors import ConfigurationError
+
+DEFAULT_TOKEN_ID: Final = "{moduleType}{slotIndex}{serialNumber}{label}"  # noqa: S105 - a format
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+
+
+class PublicKeyAttributes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Attributes of public keys made on the token; None leaves one to the device."""
+
+    encrypt: bool | None = True
+    verify: bool | None = True
+    verify_recover: bool | None = None
+    wrap: bool | None = None
+    trusted: bool | None = None
+
+
+class PrivateKeyAttributes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Attributes of private keys made on the token; None leaves one to the device."""
+
+    sensitive: bool | None = True
+    decrypt: bool | None = True
+    sign: bool | None = True
+    sign_recover: bool | None = None
+    unwrap: bool | None = None
+    extractable: bool | None = False
+    """Never left to the device: a key that can be copied is no hardware key."""
+    wrap_with_trusted: bool | None = None
+
+
+class DeviceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One PKCS#11 library."""
+
+    library: Annotated[str, msgspec.Meta(min_length=1)]
+    """Path of the vendor's shared library."""
+    enabled: bool = True
+    slot_ids: tuple[int, ...] = ()
+    """Slots to use; empty for every slot that holds a token."""
+    token_id_format: str = DEFAULT_TOKEN_ID
+    rsa_sign_mechanism: Literal["CKM_RSA_PKCS", "CKM_RSA_PKCS_PSS"] = "CKM_RSA_PKCS"
+    ec_sign_mechanism: Literal["CKM_ECDSA"] = "CKM_ECDSA"
+    sign_verify_pin: bool = False
+    """Log in for every single signature, as some devices for qualified seals demand."""
+    batch_signing_enabled: bool = True
+    """Whether messages that wait at the same time may share a signature of these keys."""
+    read_only: bool = False
+    """Make and delete nothing on the token."""
+    pub_key_attributes: PublicKeyAttributes = PublicKeyAttributes()
+    priv_key_attributes: PrivateKeyAttributes = PrivateKeyAttributes()
+
+    def token_id(self, name: str, *, slot_index: int, serial_number: str, label: str) -> str:
+        """The id of a token in this device, unique within the server."""
+        values = {
+            "{moduleType}": name,
+            "{slotIndex}": str(slot_index),
+            "{serialNumber}": serial_number,
+            "{label}": label,
+        }
+        return re.sub(
+            r"\{\w+\}", lambda found: values.get(found[0], found[0]), self.token_id_format
+        )
+
+
+def check_device_names(devices: dict[str, DeviceSettings], *, source: str) -> None:
+    """Raise ``ConfigurationError`` for a section whose name can't be a file's name, too."""
+    for name in devices:
+        if not _NAME.fullmatch(name):
+            raise ConfigurationError(
+                f"{source}: [devices.{name}]: a device's name has letters, digits, '-' and '_'"
+            )

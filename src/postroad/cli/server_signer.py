@@ -1,0 +1,68 @@
+"""How does `postroad server run` start the signer's processes, and where do they get PINs from?"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from postroad.securityserver.settings import Settings
+    from postroad.signer.automatic_login import AutomaticLogin
+
+
+def automatic_login(
+    settings: Settings, pin_file: Path | None, descriptor: int | None
+) -> AutomaticLogin | None:
+    """The source of PINs: the option, the environment (hidden in `descriptor`), or the settings."""
+    from postroad.signer import automatic_login as logins  # noqa: PLC0415 - after the PIN has left
+
+    section = settings.tokens
+    if pin_file is not None:
+        return logins.AutomaticLogin(partial(logins.read_private_file, pin_file.absolute()))
+    if descriptor is not None:
+        return logins.AutomaticLogin(partial(_read_descriptor, descriptor))
+    if section.pin_file:
+        path = settings.home_path / section.pin_file
+        return logins.AutomaticLogin(partial(logins.read_private_file, path))
+    if section.pin_command:
+        return logins.AutomaticLogin(partial(logins.run_command, section.pin_command))
+    return None
+
+
+def _read_descriptor(descriptor: int) -> str:
+    return os.pread(descriptor, 4096, 0).decode("utf-8")
+
+
+def run_signer(settings: Settings, login: AutomaticLogin | None) -> None:
+    """Be the signer's process."""
+    from postroad.adapters.logs import configure_logging  # noqa: PLC0415
+    from postroad.signer import processes  # noqa: PLC0415 - in the signer's process only
+
+    configure_logging(process="signer", style=settings.server.log_format)
+    paths = processes.SignerPaths(
+        directory=settings.signer_path,
+        socket=settings.signer_socket,
+        ocsp_directory=settings.ocsp_path,
+        devices=settings.device_sockets,
+    )
+    processes.run(paths, login=login, enforce_pin_policy=settings.tokens.enforce_pin_policy)
+
+
+def run_device(settings: Settings, name: str) -> None:
+    """Be the process of one device; its tokens' PINs come from the settings."""
+    from postroad.adapters.logs import configure_logging  # noqa: PLC0415
+    from postroad.signer import processes  # noqa: PLC0415
+
+    configure_logging(process=f"token-{name}", style=settings.server.log_format)
+    processes.run_device(
+        name,
+        settings.devices[name],
+        processes.DevicePaths(
+            directory=settings.signer_path / "devices" / name,
+            socket=settings.device_sockets[name],
+        ),
+        login=automatic_login(settings, None, None),
+    )
