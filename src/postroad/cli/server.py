@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from postroad.adapters.system_clock import SystemClock
-from postroad.cli import server_clients, server_keys, server_log, server_registration, server_signer
+from postroad.cli import (
+    server_clients,
+    server_governance,
+    server_keys,
+    server_log,
+    server_registration,
+    server_signer,
+)
 from postroad.cli.server_context import (
     PIN_VARIABLE,
     home_option,
@@ -252,6 +259,8 @@ for group in (server_keys.token, server_keys.key, server_keys.cert):
 command.add_command(server_keys.csr)
 command.add_command(server_registration.register)
 command.add_command(server_log.log_key)
+for asking in server_governance.COMMANDS:
+    command.add_command(asking)
 for subcommand in (server_clients.apply, server_clients.diff):
     command.add_command(subcommand)
 for listing in (server_clients.client, server_clients.service):

@@ -160,7 +160,7 @@ class Ecosystem:
         for party in self.servers:
             self._register_server(party)
         governance.register_provider(self.layout)
-        governance.publish(self.layout, self._pin())
+        self.publish()
         say("Registering their clients through the management services")
         wait_until(
             "the management services",
@@ -170,7 +170,7 @@ class Ecosystem:
         )
         for party in cast.parties:
             self._register_client(party)
-        governance.publish(self.layout, self._pin())
+        self.publish()
 
     def stop(self) -> None:
         """Stop everything, the youngest first."""
@@ -184,6 +184,10 @@ class Ecosystem:
         """Raise ``ConfigurationError`` when one of the programs has ended."""
         for program in self.programs:
             program.check()
+
+    def publish(self) -> None:
+        """Publish what the registry holds now, instead of at the next interval."""
+        governance.publish(self.layout, self._pin())
 
     def _program(self, name: str, *arguments: object) -> Program:
         return Program(name, [str(each) for each in arguments], log=self.layout.log / f"{name}.log")

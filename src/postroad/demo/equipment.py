@@ -124,13 +124,11 @@ class KeyMaker:
         """Initialise the token, make both keys, have them certified, activate the certificates."""
         await self.signer.initialise(pin)
         await self.signer.login(pin)
-        signing = await self._certified_key(KeyUsage.SIGNING)
-        await self.signer.set_certificate(signing, active=True)
-        authentication = await self._certified_key(KeyUsage.AUTHENTICATION)
-        await self.signer.set_certificate(authentication, active=True)
+        await self.make_key(KeyUsage.SIGNING)
+        await self.make_key(KeyUsage.AUTHENTICATION)
 
-    async def _certified_key(self, usage: KeyUsage) -> str:
-        """Make a key, have the lab certify it, import the certificate; returns its hash."""
+    async def make_key(self, usage: KeyUsage) -> str:
+        """Make a key, have the lab certify it, activate the certificate; returns its hash."""
         is_signing = usage is KeyUsage.SIGNING
         member = self.party.owner.encoded() if is_signing else None
         key = await self.signer.generate_key(
@@ -148,6 +146,7 @@ class KeyMaker:
         kind = "sign" if is_signing else "auth"
         certificate = _certify(self.layout.lab_url, made.der, kind)
         record = await self.signer.import_certificate(certificate.der, member=member)
+        await self.signer.set_certificate(record.hash, active=True)
         return record.hash
 
     def _subject(self, usage: KeyUsage) -> list[tuple[str, str]]:

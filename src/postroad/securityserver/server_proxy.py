@@ -207,7 +207,7 @@ def _provider_exchange(proxy: ServerProxy, request: Request) -> ProviderExchange
                 services=proxy.services,
                 builtin=proxy.builtin.soap,
                 spool=proxy.spool,
-                server_id=proxy.settings.server_id,
+                server_id=lambda: proxy.snapshot().serverconf.server_id,
             )
         case other:
             raise MalformedInput(

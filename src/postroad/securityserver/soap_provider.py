@@ -37,7 +37,7 @@ from postroad.securityserver.transport import (
 from postroad.wire.headers import last_value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import ExitStack
     from pathlib import Path
 
@@ -70,7 +70,7 @@ class SoapProvider:
         services: ServiceCaller,
         builtin: Mapping[str, SoapService],
         spool: Path,
-        server_id: SecurityServerId,
+        server_id: Callable[[], SecurityServerId],
     ) -> None:
         self._services = services
         self._builtin = builtin
@@ -88,9 +88,10 @@ class SoapProvider:
         if soap is None or not isinstance(soap.document, SoapEnvelope):
             raise MalformedInput("there is no SOAP message", code=FaultCode.MISSING_SOAP)
         message = SoapRequest(soap, soap.document, self._request_id)
-        if message.target_server not in {None, self._server_id}:
+        target = message.target_server
+        if target is not None and target != (own := self._server_id()):
             raise RefusedRequest(
-                f"the message is for {message.target_server}, not for {self._server_id}",
+                f"the message is for {target}, not for {own}",
                 code=FaultCode.INVALID_SECURITY_SERVER,
                 prefix=self.blame,
             )
