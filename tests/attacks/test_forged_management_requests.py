@@ -285,7 +285,9 @@ def test_of_concurrent_approvals_one_counts(node: CentralServerNode) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(map(str, outcomes)) == ["decided", *[str(Problem.REQUEST_STATE)] * 5]
+    assert outcomes.count("decided") == 1
+    outcomes.remove("decided")
+    assert set(outcomes) <= {Problem.REQUEST_STATE, Problem.REQUEST_APPROVAL_STATE}
     with node.reading() as session:
         assert load_request(session, request_id).status in {"APPROVED", "DECLINED"}
         verify_change_log(session)

@@ -43,6 +43,9 @@ class Ecosystem:
     auth_certificates: tuple[bytes, ...] = ()
     clients: tuple[ClientId, ...] = (CLIENT,)
     authentication_only: bool = False
+    owner: MemberId = OWNER
+    maintenance: str | None = None
+    provider: ClientId = CLIENT
 
     def globalconf(self) -> GlobalConfiguration:
         root, issuing = self.lab.ca_certificates
@@ -64,17 +67,18 @@ class Ecosystem:
             ),
             security_servers=(
                 SecurityServer(
-                    owner=OWNER,
+                    owner=self.owner,
                     code="SS1",
                     address="ss1.example",
                     auth_certificate_hashes=tuple(
                         sha256(der).digest() for der in self.auth_certificates
                     ),
                     clients=self.clients,
+                    maintenance=self.maintenance,
                 ),
             ),
         )
-        private = PrivateParameters(INSTANCE, ManagementService("https://central", CLIENT))
+        private = PrivateParameters(INSTANCE, ManagementService("https://central", self.provider))
         return GlobalConfiguration(
             INSTANCE,
             [

@@ -137,7 +137,7 @@ def fault_answer(error: PostroadError, trace_id: str, *, status: int = 500) -> A
 
 def _as_told(error: PostroadError) -> PostroadError:
     if isinstance(error, RegistryRefusal):
-        text = f"{error.problem.value} with statusCode {error.problem.http_status}"
+        text = f"{error.problem.value} with statusCode {error.http_status}"
         return RefusedRequest(text, code=FaultCode.INTERNAL_ERROR)
     if isinstance(error, ConfigurationError) and error.code not in _TOLD:
         return ConfigurationError("Internal error", code=FaultCode.INTERNAL_ERROR)

@@ -79,7 +79,7 @@ def next_state(state: RequestState, step: Step) -> RequestState:
 
 
 def withdrawal(origins: Sequence[RequestOrigin]) -> Step:
-    """How a deletion request ends a pending registration that came from these sides.
+    """How the centre's operator ends a pending request that came from these sides.
 
     One that only the centre has made is revoked; one that a server has asked for is declined.
     """

@@ -17,11 +17,13 @@ from postroad.management.envelope import parse_reply
 from postroad.management.requests import (
     AuthCertRegistration,
     ClientDeletion,
+    ClientDisabling,
     ClientRegistration,
     MaintenanceEnd,
+    OwnerChange,
 )
 from postroad.messages.faults import Fault, parse_soap_fault
-from support.central_server import CLIENT, OTHER_SERVER, SERVER, MovingClock
+from support.central_server import CLIENT, OTHER_SERVER, OWNER, SERVER, MovingClock
 from support.management import Asker, Letter, asker_of, found_node, with_settings
 
 PLAIN = "text/xml;charset=UTF-8"
@@ -111,8 +113,21 @@ def test_what_the_registry_refuses_is_told_as_the_reference_does(
     told = fault(register(service, asker.registration()))
     assert told.code == "internal_error"
     assert told.string == "management_request_exists with statusCode 409"
-    told = fault(manage(service, asker.signed(MaintenanceEnd(OTHER_SERVER))))
-    assert told.string == "maintenance_mode_already_off with statusCode 409"
+    for request, expected in (
+        (
+            MaintenanceEnd(OTHER_SERVER),
+            "management_request_server_not_in_maintenance_mode with statusCode 409",
+        ),
+        (
+            ClientDisabling(OTHER_SERVER, SHOP),
+            "management_request_server_client_not_found with statusCode 409",
+        ),
+        (
+            OwnerChange(OTHER_SERVER, OWNER),
+            "management_request_owner_must_be_client with statusCode 400",
+        ),
+    ):
+        assert fault(manage(service, asker.signed(request))).string == expected
     unknown = Letter(soap=asker.soap(ClientDeletion(OTHER_SERVER, SHOP)))
     told = fault(manage(service, unknown))
     assert told.string == "management_request_client_registration_not_found with statusCode 404"

@@ -86,7 +86,7 @@ def test_a_decided_or_unknown_request_is_refused(node: CentralServerNode) -> Non
     request_id = received(node, RENEWAL)
     assert "Decline management request" in run("decline", request_id)
     for arguments, problem in (
-        (("approve", request_id), Problem.REQUEST_STATE),
+        (("approve", request_id), Problem.REQUEST_APPROVAL_STATE),
         (("show", "99"), Problem.REQUEST_NOT_FOUND),
     ):
         with pytest.raises(RegistryRefusal) as refusal:

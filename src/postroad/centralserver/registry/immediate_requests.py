@@ -12,9 +12,7 @@ from postroad.centralserver.registry.members import rename_subsystem, require_ow
 from postroad.centralserver.registry.refusals import Problem, RegistryRefusal
 from postroad.centralserver.registry.registrations import renaming_comment
 from postroad.centralserver.registry.requests import (
-    PENDING,
     add_row,
-    decided_together,
     find_requests,
     move,
 )
@@ -27,7 +25,7 @@ from postroad.centralserver.registry.servers import (
     update_server_address,
 )
 from postroad.identifiers import SubsystemId
-from postroad.management.lifecycle import RequestOrigin, RequestState, withdrawal
+from postroad.management.lifecycle import RequestOrigin, RequestState, Step
 from postroad.management.requests import (
     AddressChange,
     AuthCertDeletion,
@@ -57,6 +55,9 @@ ImmediateRequest = (
     | MaintenanceStart
     | MaintenanceEnd
 )
+
+_REVOCABLE = (RequestState.WAITING.value,)
+"""What a deletion ends; once both sides have asked, only an operator decides."""
 
 
 def carry_out(
@@ -121,13 +122,15 @@ def _delete_auth_certificate(
             ServiceCode.AUTH_CERT_REGISTRATION,
             server=server,
             auth_certificate=request.auth_certificate,
+            states=_REVOCABLE,
         )
         if not pending:
             raise RegistryRefusal(
                 Problem.REQUEST_AUTH_CERTIFICATE,
                 f"{server} has no such authentication certificate, and none waits for approval",
+                http_status=409,
             )
-        _withdraw(change, pending[0])
+        _revoke(change, pending[0])
     row = add_row(change, service_code_of(request), origin, server)
     row.auth_certificate = request.auth_certificate
     return row
@@ -148,7 +151,7 @@ def _delete_client(
             client=client.encoded(),
         )
     else:
-        states = (*PENDING, RequestState.DECLINED.value)
+        states = (*_REVOCABLE, RequestState.DECLINED.value)
         asked = find_requests(
             session, ServiceCode.CLIENT_REGISTRATION, server=server, client=client, states=states
         )
@@ -156,18 +159,16 @@ def _delete_client(
             raise RegistryRefusal(
                 Problem.REQUEST_REGISTRATION_NOT_FOUND, f"{client} is not a client of {server}"
             )
-        pending = [row for row in asked if row.status in PENDING]
+        pending = [row for row in asked if row.status in _REVOCABLE]
         if pending:
-            _withdraw(change, pending[0])
+            _revoke(change, pending[0])
     return add_row(change, service_code_of(request), origin, server, client)
 
 
-def _withdraw(change: Change, row: ManagementRequest) -> None:
-    together = decided_together(change.session, row)
-    step = withdrawal([RequestOrigin(each.origin) for each in together])
-    state = move(change.session, row, step)
-    event = "Revoke" if state is RequestState.REVOKED else "Decline"
-    change.record(f"{event} management request", id=row.id, type=row.request_type)
+def _revoke(change: Change, row: ManagementRequest) -> None:
+    """End a request that waits, because the one who made it wants it no longer."""
+    move(change.session, row, Step.REVOKE)
+    change.record("Revoke management request", id=row.id, type=row.request_type)
 
 
 def _rename_client(

@@ -22,7 +22,7 @@ from postroad.centralserver.registry.registrations import (
     is_known_party,
     registration_of,
 )
-from postroad.management.lifecycle import RequestOrigin, RequestState, Step
+from postroad.management.lifecycle import RequestOrigin, RequestState, Step, withdrawal
 from postroad.management.requests import (
     AuthCertRegistration,
     ClientRegistration,
@@ -129,8 +129,15 @@ def _approve(change: Change, row: RequestRow, request: Registration) -> None:
 
 
 def decline_request(change: Change, request_id: int) -> RequestRow:
-    """Decline a pending request; the server that made it learns it from nobody (G-25)."""
+    """Decline a pending request; the server that made it learns it from nobody (G-25).
+
+    One that only the centre has made is revoked: nobody else asked for it.
+    """
     row = requests.load_request(change.session, request_id)
-    requests.move(change.session, row, Step.DECLINE)
-    change.record("Decline management request", id=row.id, type=row.request_type)
+    requests.state_of(row)
+    together = requests.decided_together(change.session, row)
+    step = withdrawal([RequestOrigin(each.origin) for each in together])
+    requests.move(change.session, row, step)
+    event = "Revoke" if step is Step.REVOKE else "Decline"
+    change.record(f"{event} management request", id=row.id, type=row.request_type)
     return row

@@ -28,14 +28,14 @@ class Problem(StrEnum):
     SUBSYSTEM_EXISTS = "subsystem_exists"
     SUBSYSTEM_REGISTERED = "subsystem_registered_and_cannot_be_deleted"
     SECURITY_SERVER_NOT_FOUND = "security_server_not_found"
-    SECURITY_SERVER_HOSTS_PROVIDER = "security_server_hosts_management_service"
+    SECURITY_SERVER_HOSTS_PROVIDER = "mr_forbidden_enable_maintenance_mode_for_management_service"
     CERTIFICATE_ALREADY_REGISTERED = "certificate_already_registered"
     CERTIFICATE_NOT_FOUND = "certificate_not_found"
     CANNOT_REGISTER_OWNER = "management_request_cannot_register_owner"
-    CLIENT_NOT_REGISTERED = "client_not_registered"
-    FORBIDDEN_DISABLE_PROVIDER = "forbidden_disable_management_service_client"
-    MAINTENANCE_ALREADY_ON = "maintenance_mode_already_on"
-    MAINTENANCE_ALREADY_OFF = "maintenance_mode_already_off"
+    CLIENT_NOT_REGISTERED = "management_request_server_client_not_found"
+    FORBIDDEN_DISABLE_PROVIDER = "mr_forbidden_disable_management_service_client"
+    MAINTENANCE_ALREADY_ON = "management_request_server_already_in_maintenance_mode"
+    MAINTENANCE_ALREADY_OFF = "management_request_server_not_in_maintenance_mode"
     GLOBAL_GROUP_NOT_FOUND = "global_group_not_found"
     GLOBAL_GROUP_EXISTS = "global_group_exists"
     OWNERS_GROUP = "owners_group_cannot_be_edited"
@@ -62,6 +62,7 @@ class Problem(StrEnum):
     REQUEST_NOT_FOUND = "management_request_not_found"
     REQUEST_EXISTS = "management_request_exists"
     REQUEST_STATE = "management_request_invalid_state"
+    REQUEST_APPROVAL_STATE = "management_request_invalid_state_for_approval"
     REQUEST_AUTH_CERTIFICATE = "management_request_invalid_auth_certificate"
     REQUEST_CERTIFICATE_REGISTERED = "management_request_security_server_exists"
     REQUEST_OWNER_NOT_FOUND = "management_request_server_owner_not_found"
@@ -86,32 +87,40 @@ class Problem(StrEnum):
     @property
     def http_status(self) -> int:
         """The status that the management interface answers with: 404, 409 or 400."""
-        if self.value.endswith("not_found"):
-            return 404
-        conflict = "exists" in self.value or "already" in self.value or self in _CONFLICTS
-        return 409 if conflict and self is not Problem.PROVIDER_REGISTERED else 400
+        if self in _BAD_REQUESTS:
+            return 400
+        if "exists" in self.value or "already" in self.value or self in _CONFLICTS:
+            return 409
+        return 404 if self.value.endswith("not_found") else 400
 
 
 _CONFLICTS = frozenset(
     {
-        Problem.REQUEST_STATE,
         Problem.SUBSYSTEM_REGISTERED,
         Problem.MEMBER_CLASS_IN_USE,
+        Problem.CLIENT_NOT_REGISTERED,
         Problem.FORBIDDEN_DISABLE_PROVIDER,
+        Problem.SECURITY_SERVER_HOSTS_PROVIDER,
+        Problem.MAINTENANCE_ALREADY_OFF,
+        Problem.REQUEST_MEMBER_NOT_FOUND,
     }
 )
+_BAD_REQUESTS = frozenset({Problem.PROVIDER_REGISTERED, Problem.REQUEST_ALREADY_OWNER})
 
 
 class RegistryRefusal(RefusedRequest):
     """An operation that a rule of the registry forbids; ``problem`` says which.
 
+    ``http_status`` is the problem's own, but for the few that are told with two statuses.
+
     >>> RegistryRefusal(Problem.MEMBER_NOT_FOUND, "no member EE/GOV/1").fault_code
     'not_found'
     """
 
-    def __init__(self, problem: Problem, message: str) -> None:
+    def __init__(self, problem: Problem, message: str, *, http_status: int | None = None) -> None:
         missing = problem.value.endswith("not_found")
         super().__init__(
             message, code=FaultCode.NOT_FOUND if missing else FaultCode.INVALID_REQUEST
         )
         self.problem = problem
+        self.http_status = http_status or problem.http_status

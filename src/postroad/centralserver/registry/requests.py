@@ -154,9 +154,8 @@ def move(session: Session, row: ManagementRequest, step: Step) -> RequestState:
     """Take a step with a request and those that share its decision; refused when it's illegal."""
     before = state_of(row)
     if not before.is_pending:
-        raise RegistryRefusal(
-            Problem.REQUEST_STATE, f"request {row.id} is {before.value}: nobody waits for it"
-        )
+        problem = Problem.REQUEST_APPROVAL_STATE if step is Step.APPROVE else Problem.REQUEST_STATE
+        raise RegistryRefusal(problem, f"request {row.id} is {before.value}: nobody waits for it")
     after = next_state(before, step)
     for each in decided_together(session, row):
         each.status = after.value

@@ -156,7 +156,11 @@ def test_a_request_is_decided_once(registry: Registry, before: object, decide: o
     before(registry, request_id)
     with pytest.raises(RegistryRefusal) as refusal:
         decide(registry, request_id)
-    assert refusal.value.problem is Problem.REQUEST_STATE
+    approving = decide is approve
+    assert refusal.value.problem is (
+        Problem.REQUEST_APPROVAL_STATE if approving else Problem.REQUEST_STATE
+    )
+    assert refusal.value.http_status == 400
 
 
 def test_the_same_request_is_refused_while_it_waits(registry: Registry) -> None:
@@ -210,14 +214,21 @@ def test_what_could_never_be_approved_does_not_wait(registry: Registry) -> None:
     assert refused(registry, nowhere, CENTRE) is Problem.INVALID_VALUE
 
 
-def test_deleting_withdraws_a_registration_that_waits(registry: Registry) -> None:
-    deletion = AuthCertDeletion(SERVER, NEW_CERTIFICATE)
-    asked_by_server = add(registry, RENEWAL)
-    add(registry, deletion)
-    assert status(registry, asked_by_server) == "DECLINED"
-    asked_by_centre = add(registry, RENEWAL, CENTRE)
-    add(registry, deletion)
-    assert status(registry, asked_by_centre) == "REVOKED"
+@pytest.mark.parametrize("origin", [CENTRE, FROM_SERVER])
+def test_deleting_revokes_a_registration_that_waits(
+    registry: Registry, origin: RequestOrigin
+) -> None:
+    waiting = add(registry, RENEWAL, origin)
+    add(registry, AuthCertDeletion(SERVER, NEW_CERTIFICATE))
+    assert status(registry, waiting) == "REVOKED"
+    assert add(registry, RENEWAL) > waiting
+
+
+def test_what_only_the_centre_asked_for_is_revoked_not_declined(registry: Registry) -> None:
+    ours, theirs = add(registry, RENEWAL, CENTRE), add(registry, ClientRegistration(SERVER, SHOP))
+    decline(registry, ours)
+    decline(registry, theirs)
+    assert (status(registry, ours), status(registry, theirs)) == ("REVOKED", "DECLINED")
 
 
 # --- both sides ask -------------------------------------------------------------------------------
@@ -242,9 +253,11 @@ def test_a_server_that_follows_the_centre_is_approved_at_once(registry: Registry
     assert status(registry, first) == status(registry, second) == "APPROVED"
 
 
-def test_withdrawing_a_submitted_request_declines_both(registry: Registry) -> None:
+def test_what_both_sides_asked_for_only_an_operator_ends(registry: Registry) -> None:
     rows = [add(registry, RENEWAL), add(registry, RENEWAL, CENTRE)]
-    add(registry, AuthCertDeletion(SERVER, NEW_CERTIFICATE))
+    deletion = AuthCertDeletion(SERVER, NEW_CERTIFICATE)
+    assert refused(registry, deletion) is Problem.REQUEST_AUTH_CERTIFICATE
+    decline(registry, rows[1])
     assert [status(registry, row) for row in rows] == ["DECLINED", "DECLINED"]
 
 
@@ -374,13 +387,16 @@ def test_approving_a_client_of_an_unknown_server_is_refused_and_it_goes_on_waiti
     assert status(registry, request_id) == "WAITING"
 
 
-def test_deleting_a_client_withdraws_its_registration_and_tolerates_a_declined_one(
+def test_deleting_a_client_revokes_its_registration_and_tolerates_a_declined_one(
     registry: Registry,
 ) -> None:
-    request_id = add(registry, ClientRegistration(SERVER, SHOP))
-    add(registry, ClientDeletion(SERVER, SHOP))
-    assert status(registry, request_id) == "DECLINED"
-    add(registry, ClientDeletion(SERVER, SHOP))
+    registration, deletion = ClientRegistration(SERVER, SHOP), ClientDeletion(SERVER, SHOP)
+    request_id = add(registry, registration)
+    add(registry, deletion)
+    assert status(registry, request_id) == "REVOKED"
+    assert refused(registry, deletion) is Problem.REQUEST_REGISTRATION_NOT_FOUND
+    decline(registry, add(registry, registration))
+    add(registry, deletion)
 
 
 # --- owners ---------------------------------------------------------------------------------------
