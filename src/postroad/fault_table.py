@@ -618,6 +618,28 @@ _TABLE: tuple[Explanation, ...] = (
         "Check the query id and the member.",
     ),
     _row(
+        _C.MLOG_ARCHIVING_FAILED,
+        "The message log could not be archived. Messages are exchanged all the same, and nothing "
+        "is deleted that isn't archived.",
+        _S.REPORTER,
+        "Do what the text says (room on the disk, a missing key, a missing archive file), then "
+        "run `postroad server archive now`.",
+    ),
+    _row(
+        _C.MLOG_ARCHIVE_TRANSFER_FAILED,
+        "The command that takes archives away failed. They stay where they are and are tried "
+        "again, in their order.",
+        _S.REPORTER,
+        "Run the command by hand with the file that the text names.",
+    ),
+    _row(
+        _C.MLOG_INVALID_ARCHIVE,
+        "An archive of the message log isn't as it was written: it, or one before it, was "
+        "changed, renamed or taken away.",
+        _S.REPORTER,
+        "Fetch the archive from another copy; keep the odd one as evidence.",
+    ),
+    _row(
         _C.FAILED_TO_SAVE_INSTANCE_IDENTIFIER,
         "The instance's identifier can't be stored.",
         _S.REPORTER,

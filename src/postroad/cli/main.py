@@ -15,6 +15,7 @@ from postroad import __version__
 from postroad.errors import PostroadError
 
 _COMMANDS = {
+    "archive": ("postroad.cli.archive", "Check that a message log's archives are whole."),
     "call": ("postroad.cli.call", "Call a service through a Security Server and explain faults."),
     "central": ("postroad.cli.central", "Run and govern a Central Server."),
     "demo": ("postroad.cli.demo", "Start a whole ecosystem on this machine and exchange messages."),

@@ -165,7 +165,7 @@ def encode_container(container: AsicContainer, created_at: datetime) -> bytes:
     out = BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in entries:
-            archive.writestr(_entry_info(name, created_at), data)
+            archive.writestr(entry_info(name, created_at), data)
         archive.comment = f"mimetype={MIME_TYPE}".encode()
     return out.getvalue()
 
@@ -287,7 +287,8 @@ def _unsafe(why: str) -> MalformedInput:
     return MalformedInput(f"container: {why}", code=FaultCode.INVALID_MESSAGE)
 
 
-def _entry_info(name: str, moment: datetime) -> zipfile.ZipInfo:
+def entry_info(name: str, moment: datetime) -> zipfile.ZipInfo:
+    """Describe a ZIP entry of a container or an archive, with its time to the second."""
     utc = moment.astimezone(UTC)
     # The old ZIP time has no zone and spans 1980 to 2107; the extra field holds the exact second.
     year = min(max(utc.year, _FIRST_DOS_YEAR), _LAST_DOS_YEAR)
