@@ -15,28 +15,21 @@ from dataclasses import dataclass
 from traceback import format_exception
 from typing import TYPE_CHECKING
 
-import uvicorn
-
 from postroad.adapters.logs import logger
+from postroad.adapters.web_server import QuietServer, open_listener, port_of, web_config, web_server
 from postroad.centralserver.api.server import opened_api
 from postroad.centralserver.distribution import distribution_application
 from postroad.centralserver.management_ports import CertificateSwitch, open_management_ports
 from postroad.centralserver.node import ensure_tls_certificates
 from postroad.centralserver.registry.system import instance_status
-from postroad.errors import ConfigurationError, PostroadError
+from postroad.errors import PostroadError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from starlette.applications import Starlette
-
     from postroad.centralserver.management_ports import ManagementPorts
     from postroad.centralserver.node import CentralServerNode
     from postroad.centralserver.token_login import TokenLogin
-
-_SHUTDOWN_SECONDS = 5
-_KEEP_ALIVE_SECONDS = 5
-_CONCURRENT_REQUESTS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +41,6 @@ class ServedAddresses:
     registration_port: int | None = None
     management_port: int | None = None
     api_port: int | None = None
-
-
-class _QuietServer(uvicorn.Server):
-    """A server that leaves the signals to the process it's part of."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 async def serve(
@@ -85,22 +70,27 @@ async def _serve(  # noqa: PLR0913, PLR0917 - what was opened
     login: TokenLogin,
     stop: asyncio.Event,
     management: ManagementPorts,
-    api: tuple[_QuietServer, socket.socket] | None,
+    api: tuple[QuietServer, socket.socket] | None,
     ready: Callable[[ServedAddresses], None] | None,
 ) -> None:
     application = distribution_application(node.settings.public_path, node.clock)
     with _listening(node) as (http, https):
-        servers = [(_QuietServer(_config(application)), http)]
+        servers = [(web_server(application), http)]
         if https is not None:
-            servers.append((_QuietServer(_tls_config(application, node)), https))
+            tls = web_server(
+                application,
+                tls_certificate=node.settings.tls_certificate_path,
+                tls_key=node.settings.tls_key_path,
+            )
+            servers.append((tls, https))
         if api is not None:
             servers.append(api)
         addresses = ServedAddresses(
-            _port(http),
-            None if https is None else _port(https),
+            port_of(http),
+            None if https is None else port_of(https),
             management.registration,
             management.management,
-            None if api is None else _port(api[1]),
+            None if api is None else port_of(api[1]),
         )
         async with asyncio.TaskGroup() as tasks:
             for server, listener in servers:
@@ -172,63 +162,25 @@ def _known_address(node: CentralServerNode) -> str:
 @contextmanager
 def _api(
     node: CentralServerNode, login: TokenLogin, certificates: CertificateSwitch
-) -> Iterator[tuple[_QuietServer, socket.socket] | None]:
+) -> Iterator[tuple[QuietServer, socket.socket] | None]:
     settings = node.settings.management_api
     if not settings.enabled:
         yield None
         return
     application, context = opened_api(node, login, certificates)
-    config = _config(application)
+    config = web_config(application)
     config.http = "h11"  # the one that bounds request heads
     config.ssl_context_factory = lambda _config, _default: context
-    with _listener(settings.host, settings.port) as listener:
-        yield _QuietServer(config), listener
+    with open_listener(settings.host, settings.port) as listener:
+        yield QuietServer(config), listener
 
 
 @contextmanager
 def _listening(node: CentralServerNode) -> Iterator[tuple[socket.socket, socket.socket | None]]:
     settings = node.settings.distribution
-    with _listener(settings.host, settings.http_port) as http:
+    with open_listener(settings.host, settings.http_port) as http:
         if not settings.https:
             yield http, None
             return
-        with _listener(settings.host, settings.https_port) as https:
+        with open_listener(settings.host, settings.https_port) as https:
             yield http, https
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=256)
-    except OSError as error:
-        raise ConfigurationError(
-            f"can't listen on {host} port {port}: {error.strerror or error}"
-        ) from error
-
-
-def _port(listener: socket.socket) -> int:
-    port: int = listener.getsockname()[1]
-    return port
-
-
-def _config(application: Starlette) -> uvicorn.Config:
-    return uvicorn.Config(
-        application,
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
-        limit_concurrency=_CONCURRENT_REQUESTS,
-    )
-
-
-def _tls_config(application: Starlette, node: CentralServerNode) -> uvicorn.Config:
-    config = _config(application)
-    config.ssl_certfile = str(node.settings.tls_certificate_path)
-    config.ssl_keyfile = str(node.settings.tls_key_path)
-    return config

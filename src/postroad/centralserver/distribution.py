@@ -23,6 +23,7 @@ from postroad.globalconf.shared_parameters import OLDEST_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from datetime import datetime
     from pathlib import Path
 
     from starlette.requests import Request
@@ -44,20 +45,15 @@ def distribution_application(public: Path, clock: Clock) -> Starlette:
     async def directory(request: Request) -> Response:
         name = request.url.path.lstrip("/")
         version = requested_version(request.scope["query_string"])
-        headers = {
-            # The reference's rule: expired one second ago, ask again every time.
-            "Expires": format_datetime(clock.now() - timedelta(seconds=1), usegmt=True),
-            "Cache-Control": "no-cache",
-        }
-        return await _file_response(public / f"V{version}" / name, _BINARY, headers)
+        headers = directory_headers(clock.now())
+        return await file_response(public / f"V{version}" / name, headers)
 
     async def part(request: Request) -> Response:
         version, stamp, name = (request.path_params[key] for key in ("version", "stamp", "name"))
         # Nothing else is a part, and nothing that matches leaves the public directory.
         if not (_VERSION.fullmatch(version) and _STAMP.fullmatch(stamp) and _NAME.fullmatch(name)):
-            return _not_found()
-        media_type = "text/xml" if name.endswith(".xml") else _BINARY
-        return await _file_response(public / version / stamp / name, media_type, {})
+            return not_found()
+        return await file_response(public / version / stamp / name, {})
 
     application = Starlette(
         routes=[
@@ -68,6 +64,12 @@ def distribution_application(public: Path, clock: Clock) -> Starlette:
     )
     application.router.redirect_slashes = False
     return application
+
+
+def directory_headers(at: datetime) -> dict[str, str]:
+    """The reference's rule for directories: expired one second ago, ask again every time."""
+    expired = format_datetime(at - timedelta(seconds=1), usegmt=True)
+    return {"Expires": expired, "Cache-Control": "no-cache"}
 
 
 def requested_version(query: bytes) -> str:
@@ -100,10 +102,12 @@ class _OpenFile:
             os.close(self.descriptor)
 
 
-async def _file_response(path: Path, media_type: str, headers: dict[str, str]) -> Response:
+async def file_response(path: Path, headers: dict[str, str]) -> Response:
+    """A published file as it is at this moment; 404 when there is none."""
+    media_type = "text/xml" if path.name.endswith(".xml") else _BINARY
     file = await to_thread.run_sync(_open_file, path)
     if file is None:
-        return _not_found()
+        return not_found()
     described = {
         "Content-Length": str(file.size),
         "Last-Modified": formatdate(file.modified_ns // 10**9, usegmt=True),
@@ -128,5 +132,6 @@ def _open_file(path: Path) -> _OpenFile | None:
     return _OpenFile(descriptor, status.st_size, status.st_mtime_ns)
 
 
-def _not_found() -> Response:
+def not_found() -> Response:
+    """The answer for everything else; it's also how a version that isn't made is told."""
     return Response("not found\n", status_code=404, media_type="text/plain")
