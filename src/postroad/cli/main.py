@@ -18,6 +18,10 @@ _COMMANDS = {
     "archive": ("postroad.cli.archive", "Check that a message log's archives are whole."),
     "call": ("postroad.cli.call", "Call a service through a Security Server and explain faults."),
     "central": ("postroad.cli.central", "Run and govern a Central Server."),
+    "confproxy": (
+        "postroad.cli.confproxy",
+        "Pass the global configuration on, signed anew: the configuration proxy.",
+    ),
     "demo": ("postroad.cli.demo", "Start a whole ecosystem on this machine and exchange messages."),
     "explain": ("postroad.cli.explain", "Say what a fault code means and what to do about it."),
     "lab": ("postroad.cli.lab", "Run a test CA, OCSP responder and time-stamping authority."),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urljoin, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
 from postroad.errors import FaultCode, MalformedInput
 from postroad.globalconf.shared_parameters import NEWEST_VERSION, OLDEST_VERSION
@@ -148,6 +148,19 @@ def with_version(url: str, version: int) -> str:
     'http://cs/internalconf?version=6'
     """
     return f"{url}{'&' if '?' in url else '?'}version={version}"
+
+
+def with_only_version(url: str, version: int) -> str:
+    """Ask for a version, whatever version the address asks for by itself.
+
+    >>> with_only_version("http://cs/internalconf?version=2&a=1", 6)
+    'http://cs/internalconf?a=1&version=6'
+    """
+    parts = urlsplit(url)
+    others = [
+        pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] != "version"
+    ]
+    return with_version(urlunsplit(parts._replace(query=urlencode(others))), version)
 
 
 def part_url(directory_url: str, location: str) -> str:

@@ -72,7 +72,7 @@ OLDEST_VERSION = 2
 NEWEST_VERSION = 6
 SUPPORTED_VERSIONS = tuple(range(OLDEST_VERSION, NEWEST_VERSION + 1))
 
-_FIRST_WITH_SOURCES = 3
+FIRST_WITH_SOURCES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +125,7 @@ class SharedParameters:
         out = XmlText()
         with out.root("conf"):
             out.leaf("instanceIdentifier", self.instance)
-            for source in self.sources if version >= _FIRST_WITH_SOURCES else ():
+            for source in self.sources if version >= FIRST_WITH_SOURCES else ():
                 write_source(out, source)
             for ca in self.approved_cas:
                 write_ca(out, ca, version)

@@ -67,6 +67,8 @@ class UpdateScope:
     instance: str
     is_own: bool
     allowed: AllowedFederations = field(default_factory=AllowedFederations)
+    may_be_external: bool = False
+    """Private parameters aren't demanded: a configuration proxy may pass on an external source."""
 
     def max_bytes(self, instance: str) -> int:
         """How large a part about ``instance`` may be in what this source gives."""
@@ -195,7 +197,8 @@ class TrustedUpdate:
             if instance == self._scope.instance
         }
         needed = PRIVATE_PARAMETERS if self._scope.is_own else SHARED_PARAMETERS
-        if needed not in identifiers:
+        instead = SHARED_PARAMETERS if self._scope.may_be_external else needed
+        if not identifiers & {needed, instead}:
             raise TrustError(
                 f"the directory lists no {needed} of instance {self._scope.instance!r}",
                 code=FaultCode.GLOBAL_CONF_PART_INVALID_INSTANCE_IDENTIFIER,

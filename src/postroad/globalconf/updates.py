@@ -24,6 +24,7 @@ from postroad.globalconf.locations import (
     has_version,
     locations_of,
     part_url,
+    with_only_version,
     with_version,
 )
 from postroad.globalconf.parts import SHARED_FILE
@@ -87,17 +88,19 @@ class UpdateOutcome:
         return errors[-1] if errors else _no_location()
 
 
-def update_instance(
+def update_instance(  # noqa: PLR0913 - what is known, and how to ask
     anchor: Anchor,
     scope: UpdateScope,
     *,
     stored: Mapping[str, Mapping[str, StoredPart]],
     state: SourceState,
     shuffle: Callable[[Sequence[Location]], Sequence[Location]],
+    version: int | None = None,
 ) -> Generator[Fetch, Fetched, UpdateOutcome]:
     """Try the locations of an instance one after the other; the first whole update wins.
 
-    ``stored`` are the parts on disk by instance and file name. Never raises a ``PostroadError``:
+    ``stored`` are the parts on disk by instance and file name; ``version`` is the only one that is
+    asked for, None looks for the newest. Never raises a ``PostroadError``:
     failures are in the outcome, and what is stored then stays in use.
     """
     remembered = state.location
@@ -112,7 +115,7 @@ def update_instance(
         known = remembered if remembered and remembered.url == location.url else None
         update = TrustedUpdate(scope, stored, state.history)
         try:
-            accepted, used = yield from _update_from(location, update, known)
+            accepted, used = yield from _update_from(location, update, known, version)
         except PostroadError as error:
             failures.append(LocationFailure(location.url, error))
             if known is not None:
@@ -137,9 +140,14 @@ def stored_shared_parameters(
 
 
 def _update_from(
-    location: Location, update: TrustedUpdate, known: RememberedLocation | None
+    location: Location, update: TrustedUpdate, known: RememberedLocation | None, version: int | None
 ) -> Generator[Fetch, Fetched, tuple[AcceptedUpdate, RememberedLocation | None]]:
-    url, answer, used = yield from _fetch_directory(location.url, known)
+    if version is None:
+        url, answer, used = yield from _fetch_directory(location.url, known)
+    else:
+        url = with_only_version(location.url, version)
+        answer = yield Fetch(url, MAX_DIRECTORY_BYTES)
+        used = RememberedLocation(location.url, version, answer.at)
     _check_status(url, answer, FaultCode.GLOBAL_CONF_DOWNLOAD_URL_CONNECTION_FAILURE)
     update.accept_directory(answer.body, location.certificates, at=answer.at)
     for slot, reference in update.missing:

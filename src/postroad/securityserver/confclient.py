@@ -101,6 +101,7 @@ class ConfigurationClient:
 
     ``directory`` holds the configuration in the layout of ``globalconf.stored``; the memory of
     sources is the file ``<directory>.state`` beside it. One client at a time may work on them.
+    A configuration proxy gives the one ``version`` to be asked for, of any kind of source.
     """
 
     def __init__(  # noqa: PLR0913 - two places, two ports, a filter and the dice
@@ -112,6 +113,7 @@ class ConfigurationClient:
         clock: Clock,
         allowed: AllowedFederations | None = None,
         shuffle: Callable[[Sequence[Location]], Sequence[Location]] | None = None,
+        version: int | None = None,
     ) -> None:
         self._anchor_path = anchor_path
         self._directory = directory
@@ -120,6 +122,7 @@ class ConfigurationClient:
         self._clock = clock
         self._allowed = allowed or AllowedFederations()
         self._shuffle = shuffle or _shuffled
+        self._version = version
         self._turn = 0
 
     async def run_once(self) -> PollReport:
@@ -130,7 +133,12 @@ class ConfigurationClient:
             poll = await asyncio.to_thread(self._open, anchor.instance)
         except (PostroadError, OSError) as error:
             return PollReport(InstanceReport("", _told(error)))
-        scope = UpdateScope(anchor.instance, is_own=True, allowed=self._allowed)
+        scope = UpdateScope(
+            anchor.instance,
+            is_own=True,
+            allowed=self._allowed,
+            may_be_external=self._version is not None,
+        )
         own, accepted = await self._update(poll, anchor, scope, fingerprint(data))
         private = self._private_parameters(poll, accepted)
         wanted = {} if private is None else self._wanted_anchors(anchor.instance, private)
@@ -161,7 +169,12 @@ class ConfigurationClient:
         key = f"{'own' if scope.is_own else 'federated'}/{anchor.instance}"
         state = poll.state.of(key, anchor_key)
         dialogue = update_instance(
-            anchor, scope, stored=poll.stored, state=state, shuffle=self._shuffle
+            anchor,
+            scope,
+            stored=poll.stored,
+            state=state,
+            shuffle=self._shuffle,
+            version=self._version,
         )
         patience = INSTANCE_DEADLINE if scope.is_own else FEDERATED_DEADLINE
         until = min(deadline, asyncio.get_running_loop().time() + patience)

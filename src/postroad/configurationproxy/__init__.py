@@ -1,0 +1,1 @@
+"""The configuration proxy: downloads configuration as a client, signs and serves it anew."""
