@@ -14,6 +14,7 @@ import click
 from postroad.adapters.system_clock import SystemClock
 from postroad.cli import (
     server_clients,
+    server_descriptions,
     server_governance,
     server_keys,
     server_log,
@@ -261,6 +262,7 @@ command.add_command(server_registration.register)
 command.add_command(server_log.log_key)
 for asking in server_governance.COMMANDS:
     command.add_command(asking)
+command.add_command(server_descriptions.command)
 for subcommand in (server_clients.apply, server_clients.diff):
     command.add_command(subcommand)
 for listing in (server_clients.client, server_clients.service):

@@ -16,12 +16,11 @@ import yaml
 
 from postroad.errors import FaultCode, MalformedInput
 from postroad.messages.wsdl_masking import MAX_DESCRIPTION_BYTES
+from postroad.wire.yaml_document import MAX_DEPTH, MAX_NODES, plain_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_MAX_EVENTS: Final = 500_000
-_MAX_DEPTH: Final = 100
 _VERSION: Final = "3."
 _NOT_IN_URI = re.compile(r"""[\s<>"\\^`{|}\x00-\x1f\x7f]""")
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -87,7 +86,7 @@ def _server_addresses(text: str) -> Iterator[yaml.ScalarEvent]:
     """The scalars that stand as ``url`` of an entry of the top-level ``servers``, in order."""
     path: list[_Level] = []
     for count, event in enumerate(yaml.parse(text, Loader=yaml.CSafeLoader)):
-        if count > _MAX_EVENTS or len(path) > _MAX_DEPTH:
+        if count > MAX_NODES or len(path) > MAX_DEPTH:
             raise _unreadable("too many or too deeply nested entries")
         match event:
             case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
@@ -104,10 +103,15 @@ def _server_addresses(text: str) -> Iterator[yaml.ScalarEvent]:
                 if key is None and names[:1] == ["servers"]:
                     if scalar is None:
                         raise _unreadable("servers named by an alias")
-                    if names == ["servers", None, "url"]:
+                    if names == ["servers", None, "url"] and _is_text(scalar):
                         yield scalar
             case _:
                 pass
+
+
+def _is_text(scalar: yaml.ScalarEvent) -> bool:
+    """Whether a scalar is a text, and no null, number or truth value."""
+    return not scalar.implicit[0] or isinstance(plain_value(scalar.value), str)
 
 
 class _Level:

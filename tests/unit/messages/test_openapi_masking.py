@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from postroad.errors import FaultCode, MalformedInput
 from postroad.messages.openapi_masking import is_json_document, mask_openapi
 
+VECTORS = Path(__file__).parents[2] / "data" / "reference" / "descriptions"
 YAML = """\
 # what 10 services say
 openapi: 3.0.0
@@ -84,6 +86,20 @@ def test_refuses_what_could_show_a_host_or_is_no_openapi(document: bytes, is_jso
     with pytest.raises(MalformedInput) as caught:
         mask_openapi(document, is_json=is_json)
     assert caught.value.code is FaultCode.INTERNAL_ERROR
+
+
+def test_the_references_samples_lose_their_hosts_alone() -> None:
+    yaml = (VECTORS / "petstore.yaml").read_bytes()
+    masked = mask_openapi(yaml, is_json=False)
+    assert masked == yaml.replace(b"http://petstore.swagger.io/v1/cats", b'"/v1/cats"')
+    document = (VECTORS / "petstore.json").read_bytes()
+    expected = json.loads(document)
+    expected["servers"][0]["url"] = "/v2"
+    found = json.loads(mask_openapi(document, is_json=True))
+    assert found == expected
+    assert any("{username}" in server["url"] for server in found["servers"])
+    with pytest.raises(MalformedInput):
+        mask_openapi((VECTORS / "openapi_incompatible_version.yaml").read_bytes(), is_json=False)
 
 
 def test_a_second_list_of_servers_is_masked_too() -> None:

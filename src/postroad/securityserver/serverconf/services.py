@@ -127,6 +127,26 @@ def set_type(session: Session, description: ServiceDescription, kind: Descriptio
         touch(session)
 
 
+def set_source(
+    session: Session, description: ServiceDescription, url: str, *, at: datetime
+) -> None:
+    """Note that a description was read just now, and where; of plain REST, that is its service."""
+    check_url(url)
+    if url != description.url:
+        if find_description(description.client, url) is not None:
+            raise ConfigurationError(f"the client has a service description at {url} already")
+        if description.type == DescriptionType.REST:
+            for service in description.services:
+                was_https = service.url.lower().startswith("https:")
+                is_https = url.lower().startswith("https:")
+                service.verify_tls = is_https and (service.verify_tls or not was_https)
+                service.url = url
+        description.url = url
+    description.refreshed_at = at
+    session.flush()
+    touch(session)
+
+
 def delete_description(session: Session, description: ServiceDescription) -> None:
     """Delete a description with its services, and the endpoints and rights of codes that end."""
     client = description.client
@@ -278,6 +298,13 @@ def add_endpoint(
     session.flush()
     touch(session)
     return endpoint
+
+
+def mark_generated(session: Session, endpoint: Endpoint) -> None:
+    """Note that an endpoint stands in the document of its service, and goes when it goes there."""
+    if not endpoint.generated:
+        endpoint.generated = True
+        touch(session)
 
 
 def delete_endpoint(session: Session, endpoint: Endpoint) -> None:

@@ -1,0 +1,1 @@
+"""Service descriptions: reading them, and bringing the server configuration up to them."""
