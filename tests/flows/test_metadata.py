@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 
+from postroad.adapters.http_client import HttpClient
 from postroad.evidence.digests import PartDigest
 from postroad.evidence.verification import SignatureDocument, verify_message_signature
 from postroad.identifiers import LocalGroupId, SubsystemId
@@ -30,12 +32,11 @@ from support.exchange import CLIENT, NOW, REGISTER, PlainServices, World
 from support.soap_exchange import RELATED, XML, call, fault_of, message, package
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from postroad.adapters.http_client import FetchedResponse
     from postroad.adapters.http_server import Request, Responder
     from postroad.identifiers import ClientId
 
+VECTORS = Path(__file__).parents[1] / "data" / "reference" / "messages" / "metaservice"
 P = "server.serverproxy"
 OTHER = SubsystemId("TEST", "COM", "1", "other")
 BASE = "/r1/TEST/GOV/2/reg"
@@ -364,3 +365,25 @@ def test_a_provider_that_is_not_registered_has_no_metadata(tmp_path: Path) -> No
         assert fault.code == f"{P}.service_failed.unknown_member"
 
     within(tmp_path, story)
+
+
+# --- the reference's samples ---------------------------------------------------------------------
+
+SAMPLES = {
+    "allowedMethods.query": "allowedMethods",
+    "getWsdl.query": "getWsdl",
+    "listMethods.query": "listMethods",
+    # Not metadata: an ordinary service, and monitoring, which others register.
+    "dummy.query": None,
+    "getMetrics.query": None,
+    "getstate.query": None,
+}
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in VECTORS.iterdir()))
+def test_the_references_samples_are_metadata_or_not(name: str) -> None:
+    document = read_soap((VECTORS / name).read_bytes())
+    assert isinstance(document, SoapEnvelope)
+    code = document.header.service.service_code
+    offered = MetadataServices(PlainServices(HttpClient()), lambda: "id").builtin.soap
+    assert (code in offered, code) == (SAMPLES[name] is not None, SAMPLES[name] or code)

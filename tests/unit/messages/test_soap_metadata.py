@@ -88,12 +88,13 @@ def test_a_provider_without_services_has_an_empty_list() -> None:
     )
 
 
+@pytest.mark.parametrize("folder", ["metaservice", "proxy"])
 @pytest.mark.parametrize("name", ["listMethods.query", "allowedMethods.query"])
-def test_the_references_questions_are_answered(name: str) -> None:
-    question = read((VECTORS / name).read_bytes())
+def test_the_references_questions_are_answered(name: str, folder: str) -> None:
+    question = read((VECTORS.parent / folder / name).read_bytes())
     xml = encode_method_list(question, SERVICES)
     assert len(listed(xml, name.replace(".query", "Response"))) == 2
-    assert answered(question, xml).header.client == MemberId("EE", "BUSINESS", "consumer")
+    assert answered(question, xml).header.client.member == MemberId("EE", "BUSINESS", "consumer")
 
 
 def test_the_references_question_for_a_wsdl_is_answered() -> None:

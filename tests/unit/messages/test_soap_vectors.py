@@ -186,6 +186,27 @@ def test_reads_every_metadata_request(name: str) -> None:
     assert document.body_name.startswith(expected)
 
 
+def test_reads_the_sample_of_the_document_style() -> None:
+    document = read_soap((VECTORS / "xroadDoclit2.request").read_bytes())
+    assert isinstance(document, SoapEnvelope)
+    assert str(document.header.client) == "EE/riigiasutus/consumer/subClient"
+    assert str(document.header.service) == "EE/riigiasutus/producer/subService/bodyMassIndex/v1"
+    assert document.body_name == "bodyMassIndex"
+
+
+@pytest.mark.parametrize("name", ["v5DoclitWithVersion.request", "v5DoclitWithoutVersion.request"])
+def test_messages_of_the_protocols_fifth_version_lack_every_field(name: str) -> None:
+    with pytest.raises(MalformedInput) as caught:
+        read_soap((VECTORS / name).read_bytes())
+    assert caught.value.code is FaultCode.MISSING_HEADER_FIELD
+
+
+def test_no_sample_outside_the_folders_is_left_out() -> None:
+    source = Path(__file__).read_text(encoding="utf-8")
+    samples = [path.name for path in VECTORS.iterdir() if path.is_file()]
+    assert [name for name in samples if f'"{name}"' not in source] == []
+
+
 @pytest.mark.parametrize("name", ["getstate-subsystem.query", "getstate-subsystem.answer"])
 def test_a_byte_order_mark_is_passed_over_and_kept(name: str) -> None:
     marked = b"\xef\xbb\xbf" + (VECTORS / "proxy" / name).read_bytes()
