@@ -25,6 +25,7 @@ from postroad.adapters.signer_protocol import (
     MadeRequest,
     PinArgument,
     RenameArgument,
+    RenewalArgument,
     RequestArgument,
     SignArgument,
     TokenInfo,
@@ -172,6 +173,10 @@ class SignerClient:
         """Change whether a certificate is used, and where it stands."""
         argument = CertificateArgument(hash=certificate_hash, active=active, status=status)
         await self._change("set_certificate", argument)
+
+    async def set_renewal(self, renewal: RenewalArgument) -> None:
+        """Remember how far the renewal of a certificate is."""
+        await self._change("set_renewal", renewal)
 
     async def delete_certificate(self, certificate_hash: str) -> None:
         """Delete a certificate; its key stays."""

@@ -53,6 +53,14 @@ class CertificateRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     active: bool = False
     member: str | None = None
     """`INSTANCE/CLASS/CODE`, percent-escaped; None for authentication certificates."""
+    renewed_by: str | None = None
+    """The hash of the certificate that takes this one's place."""
+    renewal_error: str | None = None
+    """Why the last attempt to renew it failed."""
+    next_renewal: str | None = None
+    """When the next attempt is due, ISO 8601."""
+    activation_error: str | None = None
+    """Why it could not be activated at its import."""
 
     @property
     def hash(self) -> str:
@@ -215,6 +223,15 @@ class CertificateArgument(msgspec.Struct, frozen=True, kw_only=True):
     hash: str
     active: bool | None = None
     status: CertificateStatus | None = None
+
+
+class RenewalArgument(msgspec.Struct, frozen=True, kw_only=True):
+    """`set_renewal`: how far the renewal of a certificate is; replaces what was known."""
+
+    hash: str
+    renewed_by: str | None = None
+    renewal_error: Annotated[str, msgspec.Meta(max_length=1000)] | None = None
+    next_renewal: str | None = None
 
 
 class LentKeyReply(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,13 +13,15 @@ import click
 
 from postroad.adapters.system_clock import SystemClock
 from postroad.cli import (
+    server_certificates,
     server_clients,
     server_descriptions,
     server_governance,
-    server_keys,
     server_log,
     server_registration,
+    server_requests,
     server_signer,
+    server_tokens,
 )
 from postroad.cli.server_context import (
     PIN_VARIABLE,
@@ -255,9 +257,13 @@ def follow_registrations(home: Path) -> None:
             click.echo(line)
 
 
-for group in (server_keys.token, server_keys.key, server_keys.cert):
+for group in (
+    server_tokens.token,
+    server_tokens.key,
+    server_requests.csr,
+    server_certificates.cert,
+):
     command.add_command(group)
-command.add_command(server_keys.csr)
 command.add_command(server_registration.register)
 command.add_command(server_log.log_key)
 for asking in server_governance.COMMANDS:

@@ -17,6 +17,7 @@ from postroad.securityserver.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from postroad.adapters.signer_client import SignerClient
+    from postroad.identifiers import MemberId
     from postroad.securityserver.serverconf.repository import ServerConf
 
 HOME_VARIABLE = "POSTROAD_SERVER_HOME"
@@ -115,6 +116,14 @@ def opened_conf(settings: Settings) -> Iterator[ServerConf]:
         yield conf
     finally:
         conf.close()
+
+
+def local_members(settings: Settings) -> frozenset[MemberId]:
+    """The members that this server serves, themselves or by a subsystem."""
+    from postroad.securityserver.serverconf.clients import list_clients  # noqa: PLC0415
+
+    with opened_conf(settings) as conf, conf.read() as session:
+        return frozenset(row.identifier.member for row in list_clients(session))
 
 
 def show(columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Final
 import asn1crypto.ocsp
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import ocsp
+from cryptography.x509 import ReasonFlags, ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from postroad.crypto.algorithms import DigestAlgorithm, SignatureAlgorithm, verify_signature
@@ -105,6 +105,8 @@ class OcspResponse:
     signature_algorithm: SignatureAlgorithm
     embedded: tuple[bytes, ...]
     """DER of certificates sent along, not yet parsed."""
+    on_hold: bool = False
+    """Whether a revoked certificate may come back (reason certificateHold)."""
 
     @classmethod
     def parse(cls, der: bytes) -> OcspResponse:
@@ -180,6 +182,7 @@ def _parsed(der: bytes) -> OcspResponse:
             responder_key_hash=response.responder_key_hash,
             signature_algorithm=_algorithm(basic),
             embedded=tuple(bytes(item.dump()) for item in sent),
+            on_hold=single.revocation_reason is ReasonFlags.certificate_hold,
         )
     except UNREADABLE as error:
         raise _malformed(f"not a readable OCSP response: {error}") from error

@@ -23,6 +23,7 @@ from postroad.adapters.signer_client import SignerClient
 from postroad.adapters.system_clock import SystemClock
 from postroad.adapters.tls import provider_client_context
 from postroad.globalconf.federation import AllowedFederations
+from postroad.securityserver.certificate_states import ExpiryJob
 from postroad.securityserver.confclient import ConfigurationClient, PollReport
 from postroad.securityserver.globalconf_files import CurrentConfiguration
 from postroad.securityserver.jobs import Job, JobRunner, Outcome
@@ -181,6 +182,10 @@ def build_jobs(
         Job("ocsp", fetching.run),
         Job("registrations", following.run, REGISTRATION_RETRY),
         Job("timestamping", stamping.run),
+        Job(
+            "certificates",
+            ExpiryJob(signer.certificates, clock, logger("certificates").warning).run,
+        ),
         Job("ocsp-cleaning", OcspCleaningJob(settings, clock).run),
     ]
 

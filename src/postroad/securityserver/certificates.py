@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from postroad.adapters.signer_client import SignerClient
+    from postroad.crypto.profiles import SubjectField
     from postroad.globalconf.indexes import ApprovedCertificate
     from postroad.globalconf.view import GlobalConfiguration
     from postroad.identifiers import MemberId, SecurityServerId
@@ -51,6 +52,20 @@ class Applicant:
     dns_name: str = ""
 
 
+def fields_for(applicant: Applicant, profile: str) -> tuple[SubjectField, ...]:
+    """The subject fields that a profile wants, with what is known filled in."""
+    if applicant.member is None:
+        return auth_fields(
+            profile,
+            server=applicant.server,
+            member_name=applicant.name,
+            dns_name=applicant.dns_name,
+        )
+    return sign_fields(
+        profile, member=applicant.member, server=applicant.server, member_name=applicant.name
+    )
+
+
 def request_for(
     key_id: str, applicant: Applicant, profile: str, values: Mapping[str, str]
 ) -> RequestArgument:
@@ -60,18 +75,7 @@ def request_for(
     profile, a field that can't be set or was left blank.
     """
     member = applicant.member
-    if member is None:
-        fields = auth_fields(
-            profile,
-            server=applicant.server,
-            member_name=applicant.name,
-            dns_name=applicant.dns_name,
-        )
-    else:
-        fields = sign_fields(
-            profile, member=member, server=applicant.server, member_name=applicant.name
-        )
-    subject, alt_name = fill_fields(fields, values)
+    subject, alt_name = fill_fields(fields_for(applicant, profile), values)
     return RequestArgument(
         key_id=key_id,
         usage=KeyUsage.AUTHENTICATION if member is None else KeyUsage.SIGNING,

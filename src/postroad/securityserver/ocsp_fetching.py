@@ -19,6 +19,7 @@ from postroad.errors import ConfigurationError, FaultCode, PostroadError, Unavai
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from postroad.clock import Clock
@@ -71,6 +72,26 @@ def targets_of(certificate: Certificate, globalconf: GlobalConfiguration) -> tup
     return tuple(targets)
 
 
+def verify_for(
+    target: OcspTarget, der: bytes, globalconf: GlobalConfiguration, at: datetime
+) -> VerifiedOcsp:
+    """Judge a response by what the global configuration says of the target's issuer."""
+    configured = [
+        responder.certificate
+        for responder in globalconf.responders_of(target.issuer)
+        if responder.certificate is not None
+    ]
+    return verify_ocsp(
+        OcspResponse.parse(der),
+        target.subject,
+        target.issuer,
+        at=at,
+        policy=globalconf.ocsp_policy,
+        responders=configured,
+        ca_certificates=globalconf.ca_certificates(),
+    )
+
+
 class OcspClient:
     """Fetches OCSP responses for own certificates into the directory that the workers watch."""
 
@@ -91,31 +112,13 @@ class OcspClient:
         for url in _responder_urls(target, globalconf):
             try:
                 der = await fetch_ocsp_response(self._fetcher, url, request)
-                verified = self._verify(der, target, globalconf)
+                verified = verify_for(target, der, globalconf, self._clock.now())
             except PostroadError as error:
                 failure = error
             else:
                 self._store(target.subject, der)
                 return FetchedOcsp(target, verified, url, der)
         raise failure
-
-    def _verify(
-        self, der: bytes, target: OcspTarget, globalconf: GlobalConfiguration
-    ) -> VerifiedOcsp:
-        configured = [
-            responder.certificate
-            for responder in globalconf.responders_of(target.issuer)
-            if responder.certificate is not None
-        ]
-        return verify_ocsp(
-            OcspResponse.parse(der),
-            target.subject,
-            target.issuer,
-            at=self._clock.now(),
-            policy=globalconf.ocsp_policy,
-            responders=configured,
-            ca_certificates=globalconf.ca_certificates(),
-        )
 
     def _store(self, subject: Certificate, der: bytes) -> None:
         path = self._directory / f"{subject.sha1.hex()}.ocsp"

@@ -16,6 +16,7 @@ import msgspec
 
 from postroad.adapters.files import write_atomic
 from postroad.adapters.hardware_devices import DeviceSettings, check_device_names
+from postroad.adapters.signer_protocol import KeyAlgorithm
 from postroad.errors import ConfigurationError, PostroadError
 from postroad.identifiers import SecurityServerId, SubsystemId
 
@@ -119,7 +120,12 @@ class TokensSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     pin_command: tuple[str, ...] = ()
     """A program (with arguments) that prints the same; exit code 127 says there are none."""
     enforce_pin_policy: bool = False
-    """Whether a new PIN of the software token needs 10 characters of 3 kinds."""
+    """Whether a new PIN needs 10 characters of 3 kinds."""
+    authentication_key_algorithm: KeyAlgorithm = KeyAlgorithm.RSA_2048
+    signing_key_algorithm: KeyAlgorithm = KeyAlgorithm.RSA_2048
+    """What kind of key is made when nobody says otherwise."""
+    allow_csr_for_key_with_certificate: bool = False
+    """Whether a key that has a certificate may ask for another one."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -23,6 +23,7 @@ from postroad.adapters.signer_protocol import (
     KeyUsage,
     LentKeyReply,
     MadeRequest,
+    RenewalArgument,
     RequestArgument,
     RequestRecord,
     TokenInfo,
@@ -230,6 +231,10 @@ class Keyring:
                 self._record, certificate_hash, active=active, status=status
             )
         )
+
+    def set_renewal(self, renewal: RenewalArgument) -> None:
+        """Remember how far the renewal of a certificate is."""
+        self._store(tokens.with_renewal(self._record, renewal))
 
     def delete_certificate(self, certificate_hash: str) -> None:
         """Delete a certificate; its key stays."""

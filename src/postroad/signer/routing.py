@@ -36,7 +36,7 @@ DEVICE_INFO_DEADLINE: Final = 2.0
 SIGN_DEADLINE: Final = 10.0
 CHANGE_DEADLINE: Final = 60.0
 _BY_KEY: Final = frozenset({"delete_key", "make_request", "remake_request", "delete_request"})
-_BY_HASH: Final = frozenset({"set_certificate", "delete_certificate"})
+_BY_HASH: Final = frozenset({"set_certificate", "set_renewal", "delete_certificate"})
 
 
 class _NamesKey(msgspec.Struct, frozen=True):

@@ -28,6 +28,7 @@ from postroad.adapters.signer_protocol import (
     MadeRequest,
     PinArgument,
     RenameArgument,
+    RenewalArgument,
     RequestArgument,
     SignArgument,
     TokenInfo,
@@ -121,6 +122,7 @@ class SignerService:
             "delete_request": self._delete_request,
             "import_certificate": self._import_certificate,
             "set_certificate": self._set_certificate,
+            "set_renewal": self._set_renewal,
             "delete_certificate": self._delete_certificate,
             "lend_authentication_key": self._lend_authentication_key,
             "certificates_on_token": self._certificates_on_token,
@@ -257,6 +259,10 @@ class SignerService:
             active=call.active,
             status=None if call.status is None else call.status.value,
         )
+
+    async def _set_renewal(self, argument: bytes) -> None:
+        call = decode_argument(argument, RenewalArgument)
+        await self._change(lambda: self._keyring.set_renewal(call))
 
     async def _delete_certificate(self, argument: bytes) -> None:
         call = decode_argument(argument, CertificateArgument)

@@ -18,6 +18,7 @@ from postroad.adapters.signer_protocol import (
     CertificateStatus,
     KeyRecord,
     KeyUsage,
+    RenewalArgument,
     RequestRecord,
     TokenRecord,
 )
@@ -189,22 +190,48 @@ def with_certificate_state(
     status: CertificateStatus | None = None,
 ) -> TokenRecord:
     """Change whether a certificate is used and where it stands; None keeps what is."""
-    key, certificate = find_certificate(token, certificate_hash)
-    changed = msgspec.structs.replace(
-        certificate,
-        active=certificate.active if active is None else active,
-        status=certificate.status if status is None else status,
-    )
 
-    def change(record: KeyRecord) -> KeyRecord:
+    def change(record: CertificateRecord) -> CertificateRecord:
+        return msgspec.structs.replace(
+            record,
+            active=record.active if active is None else active,
+            status=record.status if status is None else status,
+        )
+
+    return _with_changed_certificate(token, certificate_hash, change)
+
+
+def with_renewal(token: TokenRecord, renewal: RenewalArgument) -> TokenRecord:
+    """Remember how far the renewal of a certificate is."""
+
+    def change(record: CertificateRecord) -> CertificateRecord:
+        return msgspec.structs.replace(
+            record,
+            renewed_by=renewal.renewed_by,
+            renewal_error=renewal.renewal_error,
+            next_renewal=renewal.next_renewal,
+        )
+
+    return _with_changed_certificate(token, renewal.hash, change)
+
+
+def _with_changed_certificate(
+    token: TokenRecord,
+    certificate_hash: str,
+    change: Callable[[CertificateRecord], CertificateRecord],
+) -> TokenRecord:
+    key, certificate = find_certificate(token, certificate_hash)
+
+    def change_key(record: KeyRecord) -> KeyRecord:
         return msgspec.structs.replace(
             record,
             certificates=tuple(
-                changed if other.der == certificate.der else other for other in record.certificates
+                change(other) if other.der == certificate.der else other
+                for other in record.certificates
             ),
         )
 
-    return _with_changed_key(token, key.id, change)
+    return _with_changed_key(token, key.id, change_key)
 
 
 def without_certificate(token: TokenRecord, certificate_hash: str) -> TokenRecord:
