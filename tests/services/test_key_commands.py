@@ -199,6 +199,13 @@ def test_renewal_is_shown(server: Server, tmp_path: Path) -> None:
     assert "the CA said no" in shown
 
 
+def test_keys_of_another_server_are_taken_over_only_while_this_one_is_stopped(
+    server: Server, tmp_path: Path
+) -> None:
+    pin = ("--pin-file", str(tmp_path / "soft"))
+    assert "stop the server" in server.refused("import-keyconf", str(tmp_path), *pin).message
+
+
 def test_tokens_are_listed_renamed_and_told_apart(server: Server) -> None:
     server.ok("token", "rename", "--token", "seal", "the ministry's seal")
     listed = server.ok("token", "list")

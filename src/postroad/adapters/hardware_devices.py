@@ -8,6 +8,7 @@ counterpart here. Two sections may name one library with different slots: two pr
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Annotated, Final, Literal
 
@@ -73,6 +74,17 @@ class DeviceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         return re.sub(
             r"\{\w+\}", lambda found: values.get(found[0], found[0]), self.token_id_format
         )
+
+
+def key_id_of(object_id: bytes, public_key_der: bytes) -> str:
+    """The id of a key on a token: CKA_ID as hex, as in the reference.
+
+    Ids of a few bytes (vendors' tools number keys) would meet those of other tokens, so keys that
+    have one are named by the SHA-1 of their SubjectPublicKeyInfo.
+    """
+    if 8 <= len(object_id) <= 32:
+        return object_id.hex().upper()
+    return hashlib.sha1(public_key_der, usedforsecurity=False).hexdigest().upper()
 
 
 def check_device_names(devices: dict[str, DeviceSettings], *, source: str) -> None:

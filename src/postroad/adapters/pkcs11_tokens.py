@@ -8,7 +8,6 @@ Objects of one key share their CKA_ID. Reference: ``HardwareTokenWorker``, ``Key
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -21,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from pkcs11.util.ec import encode_ec_public_key, encode_named_curve_parameters
 
+from postroad.adapters.hardware_devices import key_id_of
 from postroad.adapters.pkcs11_keys import TokenEcKey, TokenRsaKey
 from postroad.adapters.pkcs11_library import describe, status_of
 from postroad.adapters.signer_protocol import KeyAlgorithm, TokenStatus
@@ -347,7 +347,8 @@ class Pkcs11Token:
             public = _find_public(session, private, object_id)
             if public is None:
                 continue
-            key_id = _key_id(object_id, public)
+            der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            key_id = key_id_of(object_id, der)
             if key_id in self._objects:
                 continue
             self._objects[key_id] = object_id
@@ -493,11 +494,3 @@ def _rsa_public_key(key: _Object) -> rsa.RSAPublicKey:
     modulus = int.from_bytes(key[pkcs11.Attribute.MODULUS], "big")
     exponent = int.from_bytes(key[pkcs11.Attribute.PUBLIC_EXPONENT], "big")
     return rsa.RSAPublicNumbers(exponent, modulus).public_key()
-
-
-def _key_id(object_id: bytes, public: PublicKey) -> str:
-    """CKA_ID as hex, as in the reference; ids of a few bytes would meet those of other tokens."""
-    if 8 <= len(object_id) <= 32:
-        return object_id.hex().upper()
-    der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha1(der, usedforsecurity=False).hexdigest().upper()

@@ -188,6 +188,11 @@ class SoftwareToken:
         return self._keys / f"{key_id}.pem"
 
 
+def is_key_id(text: str) -> bool:
+    """Whether a text can be the id of a key: 8 to 64 upper-case hex digits."""
+    return _KEY_ID.fullmatch(text) is not None
+
+
 def new_key_id() -> str:
     """A random key id in the reference's form: 20 bytes as upper-case hex digits."""
     return os.urandom(20).hex().upper()

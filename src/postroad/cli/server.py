@@ -269,6 +269,7 @@ command.add_command(server_log.log_key)
 for asking in server_governance.COMMANDS:
     command.add_command(asking)
 command.add_command(server_descriptions.command)
+command.add_command(server_signer.import_keyconf)
 for subcommand in (server_clients.apply, server_clients.diff):
     command.add_command(subcommand)
 for listing in (server_clients.client, server_clients.service):

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from postroad.adapters.system_clock import SystemClock
+from postroad.cli.server_certificates import cert
 from postroad.cli.server_clients import client
 from postroad.cli.server_context import home_option, opened_conf, show, with_signer
-from postroad.cli.server_keys import cert
 from postroad.identifiers import MemberId, parse_client_id
 from postroad.securityserver.settings import load_settings
 

@@ -1,14 +1,18 @@
-"""How does `postroad server run` start the signer's processes, and where do they get PINs from?"""
+"""How do `postroad server` commands start the signer's processes, and bring keys from elsewhere?"""
 
 from __future__ import annotations
 
 import os
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pathlib import Path
+import click
 
+from postroad.cli.server_context import home_option, pin_option, read_pin
+from postroad.errors import ConfigurationError
+
+if TYPE_CHECKING:
     from postroad.securityserver.settings import Settings
     from postroad.signer.automatic_login import AutomaticLogin
 
@@ -66,3 +70,28 @@ def run_device(settings: Settings, name: str) -> None:
         ),
         login=automatic_login(settings, None, None),
     )
+
+
+@click.command("import-keyconf")
+@click.argument("directory", type=click.Path(file_okay=False, exists=True, path_type=Path))
+@pin_option
+@home_option
+def import_keyconf(directory: Path, pin_file: Path | None, home: Path) -> None:
+    """Take over the keys of a Security Server of the reference, once, while this one is stopped.
+
+    DIRECTORY is a copy of its /etc/xroad/signer; the PIN is that of its software token, and will be
+    that of ours. Keys of hardware tokens stay there: name the [devices.NAME] as in devices.ini.
+    """
+    from postroad.adapters.supervision import accepts_connections  # noqa: PLC0415
+    from postroad.securityserver.settings import load_settings  # noqa: PLC0415
+    from postroad.signer import keyconf_import  # noqa: PLC0415
+
+    settings = load_settings(home)
+    if accepts_connections(settings.signer_socket):
+        raise ConfigurationError("stop the server first: its signer holds these files")
+    report = keyconf_import.import_keyconf(directory, settings.signer_path, read_pin(pin_file))
+    click.echo(
+        f"{report.keys} keys, {report.certificates} certificates, {report.requests} requests"
+    )
+    for line in report.left:
+        click.echo(f"left: {line}")

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from postroad.crypto.algorithms import PrivateKey
+    from postroad.crypto.algorithms import PrivateKey, PublicKey
 
 MAX_RECORD_BYTES: Final = 64 * 1024 * 1024
 
@@ -323,29 +323,38 @@ class Keyring:
             ) from error
 
     def _store(self, record: TokenRecord) -> None:
-        data = msgspec.json.format(msgspec.json.encode(record), indent=2)
-        try:
-            self._record_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_atomic(self._record_path, data, mode=0o600)
-        except OSError as error:
-            raise ConfigurationError(
-                f"{self._record_path} can't be written: {error.strerror}",
-                code=FaultCode.TOKEN_NOT_AVAILABLE,
-            ) from error
+        save_record(self._record_path, record)
         self._record = record
+
+
+def save_record(path: Path, record: TokenRecord) -> None:
+    """Write a token's record durably, readable by its owner only."""
+    data = msgspec.json.format(msgspec.json.encode(record), indent=2)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomic(path, data, mode=0o600)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} can't be written: {error.strerror}", code=FaultCode.TOKEN_NOT_AVAILABLE
+        ) from error
+
+
+def algorithm_name(public: PublicKey) -> str:
+    """How a kind of key is called: `RSA-2048`, `EC-P256`."""
+    if isinstance(public, rsa.RSAPublicKey):
+        return f"RSA-{public.key_size}"
+    return f"EC-P{public.key_size}"
 
 
 def _key_record(
     key_id: str, key: PrivateKey, *, label: str, usage: KeyUsage | None = None
 ) -> KeyRecord:
     public = key.public_key()
-    kind = "RSA" if isinstance(key, rsa.RSAPrivateKey) else "EC-P"
-    algorithm = f"{kind}-{key.key_size}" if kind == "RSA" else f"{kind}{key.key_size}"
     return KeyRecord(
         id=key_id,
         label=label,
         friendly_name=label,
-        algorithm=algorithm,
+        algorithm=algorithm_name(public),
         public_key=tokens.public_key_der(public),
         usage=usage,
     )
