@@ -38,7 +38,7 @@ SLOW_S: Final = 0.05
 """A transaction that takes longer makes the next one go to the thread."""
 COMPANY: Final = 3
 """So many records in a transaction are a sign that others will come soon."""
-ENOUGH: Final = 16
+ENOUGH: Final = 64
 """So many waiting records make a transaction worth its cost: it waits for no more."""
 PACE: Final = 2.0
 LONGEST_WAIT_S: Final = 0.004

@@ -70,14 +70,8 @@ def check_record(record: MessageRecord) -> None:
     Raises ``ConfigurationError`` (``logging_failed``) that says which field is too long, empty or
     holds a character that a database can't keep.
     """
-    _check_text("query id", record.query_id, MAX_QUERY_ID)
-    if record.request_id is not None:
-        _check_text("request id", record.request_id, MAX_IDENTIFIER)
-    if record.subsystem_code is not None:
-        _check_text("subsystem code", record.subsystem_code, MAX_IDENTIFIER)
-    _check_text("instance", record.instance, MAX_IDENTIFIER)
-    _check_text("member class", record.member_class, MAX_IDENTIFIER)
-    _check_text("member code", record.member_code, MAX_IDENTIFIER)
+    if not _is_plain(record):
+        _check_texts(record)
     if (record.hash_chain_result is None) != (record.hash_chain is None):
         raise logging_failed("a record has both a hash chain and its result, or neither")
     if not record.message or not record.signature:
@@ -148,16 +142,44 @@ def moment(milliseconds: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
+def _is_plain(record: MessageRecord) -> bool:
+    """Whether all texts are there, short enough and without NUL; asked for every message."""
+    texts = (
+        record.query_id,
+        record.instance,
+        record.member_class,
+        record.member_code,
+        "-" if record.request_id is None else record.request_id,
+        "-" if record.subsystem_code is None else record.subsystem_code,
+    )
+    return (
+        all(texts)
+        and len(max(texts, key=len)) <= min(MAX_QUERY_ID, MAX_IDENTIFIER)
+        and "\0" not in "".join(texts)
+    )
+
+
+def _check_texts(record: MessageRecord) -> None:
+    """Say which text can't be kept."""
+    _check_text("query id", record.query_id, MAX_QUERY_ID)
+    if record.request_id is not None:
+        _check_text("request id", record.request_id, MAX_IDENTIFIER)
+    if record.subsystem_code is not None:
+        _check_text("subsystem code", record.subsystem_code, MAX_IDENTIFIER)
+    _check_text("instance", record.instance, MAX_IDENTIFIER)
+    _check_text("member class", record.member_class, MAX_IDENTIFIER)
+    _check_text("member code", record.member_code, MAX_IDENTIFIER)
+
+
 def _check_text(name: str, value: str, limit: int) -> None:
-    if 0 < len(value) <= limit and "\0" not in value:
-        return
     if not value:
         raise logging_failed(f"the {name} is empty")
     if len(value) > limit:
         raise logging_failed(
             f"the {name} is {len(value)} characters long; at most {limit} can be logged"
         )
-    raise logging_failed(f"the {name} holds a NUL character, which can't be logged")
+    if "\0" in value:
+        raise logging_failed(f"the {name} holds a NUL character, which can't be logged")
 
 
 def _check_body(body: Body) -> None:
