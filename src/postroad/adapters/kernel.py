@@ -14,6 +14,10 @@ from typing import Final
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_NAME: Final = 15
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
+_KEPT_MEMORY: Final = 4 * 1024 * 1024
+_LARGEST_BLOCK: Final = 2 * 1024 * 1024
 
 
 def _prctl(option: int, value: ctypes.c_ulong | ctypes.c_char_p) -> bool:
@@ -58,3 +62,19 @@ def allow_many_files() -> int:
 def name_process(name: str) -> bool:
     """Set the short name (15 bytes) that `ps` and `top` show for this process."""
     return _prctl(_PR_SET_NAME, ctypes.c_char_p(name.encode()[:15]))
+
+
+def keep_freed_memory() -> bool:
+    """Let the C library reuse a few megabytes that were freed, for this process.
+
+    By default blocks of the size in which bodies travel go back to the kernel when they are freed,
+    and for each new one the kernel has to find and clear pages again, 256 for a megabyte.
+    """
+    try:
+        libc = ctypes.CDLL(None)
+        return bool(
+            libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST_BLOCK)
+            and libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_MEMORY)
+        )
+    except (OSError, AttributeError):  # another C library
+        return False

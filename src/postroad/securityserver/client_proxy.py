@@ -31,6 +31,7 @@ from postroad.securityserver.messagelog.records import Side, build_record
 from postroad.securityserver.rest_consumer import RestConsumer
 from postroad.securityserver.signing import MessageSignature
 from postroad.securityserver.soap_consumer import SoapConsumer
+from postroad.securityserver.spool import log_limit
 from postroad.securityserver.transport import (
     HASH_ALGORITHM_HEADER,
     ORIGINAL_TYPE_HEADER,
@@ -120,15 +121,19 @@ def _consumer_exchange(
     proxy: ClientProxy, request: Request, resources: ExitStack
 ) -> ConsumerExchange:
     """REST by its path; everything else is SOAP, whose path means nothing (PR-MESS 3)."""
+    kept = log_limit(proxy.settings.message_log)
     if request.target.startswith(REST_PREFIX):
         return RestConsumer(
             request,
             spool=proxy.spool,
+            kept=kept,
             resources=resources,
             new_id=proxy.new_id,
             instance=proxy.settings.server_id.instance,
         )
-    return SoapConsumer(request, spool=proxy.spool, resources=resources, new_id=proxy.new_id)
+    return SoapConsumer(
+        request, spool=proxy.spool, kept=kept, resources=resources, new_id=proxy.new_id
+    )
 
 
 async def _exchange(

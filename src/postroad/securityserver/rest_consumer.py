@@ -43,11 +43,12 @@ class RestConsumer:
 
     is_soap = False
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what one exchange needs
         self,
         request: Request,
         *,
         spool: Path,
+        kept: int,
         resources: ExitStack,
         new_id: Callable[[], str],
         instance: str,
@@ -55,6 +56,7 @@ class RestConsumer:
         self.attachments: list[Attachment] = []
         self._request = request
         self._spool = spool
+        self._kept = kept
         self._resources = resources
         self._new_id = new_id
         self._instance = instance
@@ -88,7 +90,7 @@ class RestConsumer:
         body: BodyBuffer | None = None
         while data := await self._request.body.read_some():
             if body is None:
-                body = BodyBuffer(self._spool)
+                body = BodyBuffer(self._spool, kept=self._kept)
                 self._resources.callback(body.close)
                 self.attachments.append(Attachment(body))
                 yield encoder.body_start()

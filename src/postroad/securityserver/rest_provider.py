@@ -43,11 +43,17 @@ class RestProvider:
     guard = None
 
     def __init__(
-        self, *, services: ServiceCaller, builtin: Mapping[str, RestService], spool: Path
+        self,
+        *,
+        services: ServiceCaller,
+        builtin: Mapping[str, RestService],
+        spool: Path,
+        kept: int,
     ) -> None:
         self._services = services
         self._builtin = builtin
         self._spool = spool
+        self._kept = kept
         self._message: RestRequest | None = None
 
     def read(self, received: ReceivedMessage) -> RestRequest:
@@ -89,7 +95,7 @@ class RestProvider:
             await answer.start(response)
             if message.method == "HEAD" or head.status in BODYLESS_STATUSES:
                 return response.encode(), []
-            body = BodyBuffer(self._spool)
+            body = BodyBuffer(self._spool, kept=self._kept)
             resources.callback(body.close)
             await answer.start_body()
             while data := await exchange.read_some():
@@ -133,7 +139,7 @@ class RestProvider:
         response: RestResponse = build_response(
             builtin.status, "OK", builtin.headers, request=self._read, request_hash=asked
         )
-        body = BodyBuffer(self._spool)
+        body = BodyBuffer(self._spool, kept=self._kept)
         resources.callback(body.close)
         await answer.start(response)
         await answer.start_body()

@@ -36,6 +36,7 @@ from postroad.securityserver.provider_exchange import Call
 from postroad.securityserver.rest_provider import RestProvider
 from postroad.securityserver.signing import MessageSignature
 from postroad.securityserver.soap_provider import SoapProvider
+from postroad.securityserver.spool import log_limit
 from postroad.securityserver.transport import (
     HASH_ALGORITHM_HEADER,
     MESSAGE_TYPE_HEADER,
@@ -196,10 +197,11 @@ async def _exchange(
 def _provider_exchange(proxy: ServerProxy, request: Request) -> ProviderExchange:
     """Step 1: what the HTTP head says; without a word on its kind a message is SOAP."""
     _check_http(request)
+    kept = log_limit(proxy.settings.message_log)
     match request.header(MESSAGE_TYPE_HEADER):
         case value if value == REST_MESSAGE_TYPE:
             return RestProvider(
-                services=proxy.services, builtin=proxy.builtin.rest, spool=proxy.spool
+                services=proxy.services, builtin=proxy.builtin.rest, spool=proxy.spool, kept=kept
             )
         case None:
             return SoapProvider(
@@ -207,6 +209,7 @@ def _provider_exchange(proxy: ServerProxy, request: Request) -> ProviderExchange
                 services=proxy.services,
                 builtin=proxy.builtin.soap,
                 spool=proxy.spool,
+                kept=kept,
                 server_id=lambda: proxy.snapshot().serverconf.server_id,
             )
         case other:

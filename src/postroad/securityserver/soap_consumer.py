@@ -47,11 +47,18 @@ class SoapConsumer:
     is_soap = True
 
     def __init__(
-        self, request: Request, *, spool: Path, resources: ExitStack, new_id: Callable[[], str]
+        self,
+        request: Request,
+        *,
+        spool: Path,
+        kept: int,
+        resources: ExitStack,
+        new_id: Callable[[], str],
     ) -> None:
         self.attachments: list[Attachment] = []
         self._request = request
         self._spool = spool
+        self._kept = kept
         self._resources = resources
         self._new_id = new_id
         self._nested = new_boundary("xatt")
@@ -152,7 +159,7 @@ class SoapConsumer:
             return reader.finish()
 
     def _begin(self, event: AttachmentStart) -> None:
-        body = BodyBuffer(self._spool)
+        body = BodyBuffer(self._spool, kept=self._kept)
         self._resources.callback(body.close)
         self.attachments.append(Attachment(body, event.content_type, event.headers))
 

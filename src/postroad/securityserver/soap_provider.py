@@ -7,6 +7,7 @@ neither signed nor logged (PR-MESS 2.4, 2.6). Reference: ServerMessageProcessor.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from postroad.errors import (
@@ -70,11 +71,13 @@ class SoapProvider:
         services: ServiceCaller,
         builtin: Mapping[str, SoapService],
         spool: Path,
+        kept: int,
         server_id: Callable[[], SecurityServerId],
     ) -> None:
         self._services = services
         self._builtin = builtin
         self._spool = spool
+        self._kept = kept
         self._server_id = server_id
         self._action = check_soap_action(request.header(ORIGINAL_ACTION_HEADER))
         self._original_type = request.header(ORIGINAL_TYPE_HEADER) or ""
@@ -132,7 +135,8 @@ class SoapProvider:
                 raise MalformedInput(
                     "the service's answer has no content type", code=FaultCode.INVALID_CONTENT_TYPE
                 )
-            passing = _Passing(self._read, original_type, answer, self._spool, resources)
+            new_body = partial(BodyBuffer, self._spool, kept=self._kept)
+            passing = _Passing(self._read, original_type, answer, new_body, resources)
             reader = PackageReader(original_type, missing=FaultCode.INVALID_MESSAGE)
             while data := await exchange.read_some():
                 await passing.take(reader.feed(data))
@@ -206,13 +210,13 @@ class _Passing:
         request: SoapRequest,
         original_type: str,
         answer: PeerAnswer,
-        spool: Path,
+        new_body: Callable[[], BodyBuffer],
         resources: ExitStack,
     ) -> None:
         self._request = request
         self._original_type = original_type
         self._answer = answer
-        self._spool = spool
+        self._new_body = new_body
         self._resources = resources
         self.message = b""
         self.attachments: list[Attachment] = []
@@ -224,7 +228,7 @@ class _Passing:
                 case SoapMessage():
                     await self._pass_message(event)
                 case AttachmentStart():
-                    body = BodyBuffer(self._spool)
+                    body = self._new_body()
                     self._resources.callback(body.close)
                     self.attachments.append(Attachment(body, event.content_type, event.headers))
                     await self._answer.start_attachment(event.content_type, event.headers)

@@ -3,6 +3,10 @@
 A small body stays in memory; a larger one goes to a private file in the spool directory. The
 SHA-512 digest that signatures cover grows with every slice. The message log takes a spooled body
 over by name, so nothing is copied twice; see ``messagelog.records``.
+
+A large body is written by a thread, block by block, while the event loop goes on with what follows:
+no other exchange waits for the disk. Hashing stays in the loop, because handing so little work to a
+thread costs as much as the work.
 """
 
 from __future__ import annotations
@@ -11,6 +15,8 @@ import asyncio
 import hashlib
 import os
 import uuid
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from postroad.errors import ConfigurationError, FaultCode
@@ -22,34 +28,58 @@ from postroad.securityserver.messagelog.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from postroad.securityserver.settings import MessageLogSection
 
 MEMORY_LIMIT: Final = 64 * 1024
 """Bytes of a body that stay in memory."""
-_WRITE_SIZE: Final = 512 * 1024
-_READ_SIZE: Final = 256 * 1024
+_BLOCK: Final = 512 * 1024
+"""Bytes that the thread writes at once; up to twice as many of a body are in memory."""
+_READ_SIZE: Final = 128 * 1024
+_MOST_PIECES: Final = 64
+"""More pieces of a block than that are joined before they are written."""
+
+
+def log_limit(rules: MessageLogSection) -> int:
+    """The size up to which the message log wants bodies."""
+    return rules.max_body_bytes if rules.log_bodies else 0
 
 
 class BodyBuffer:
     """One body: written once from front to back, then read as often as needed.
+
+    ``kept`` is for a body that nobody will read but the message log: once it has more bytes than
+    that, none are kept, and what remains are its size and digest.
 
     Must be closed, which removes the file. The message log may take the file away before: the
     bytes stay readable until then, because the file is kept open. Raises ``ConfigurationError``
     (``io_error``) when the spool directory can't hold the body.
     """
 
-    __slots__ = ("_directory", "_file", "_hash", "_memory", "_name", "_unwritten", "size")
+    __slots__ = (
+        "_directory",
+        "_file",
+        "_hash",
+        "_kept",
+        "_memory",
+        "_name",
+        "_unwritten",
+        "_writing",
+        "size",
+    )
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, kept: int | None = None) -> None:
         self._directory = directory
+        self._kept = kept
         self._memory: list[bytes] = []
         self._unwritten = 0
         self._file: int | None = None
         self._name = ""
         self._hash = hashlib.sha512()
+        self._writing: asyncio.Future[None] | None = None
+        """What the thread does at the moment, or did last."""
         self.size = 0
 
     @property
@@ -61,19 +91,22 @@ class BodyBuffer:
         """Take the next slice."""
         self._hash.update(data)
         self.size += len(data)
+        if self._kept is not None and self.size > self._kept:
+            await self._settle()
+            self.close()
+            return
         self._memory.append(data)
         self._unwritten += len(data)
-        if self._file is None and self.size > MEMORY_LIMIT:
-            self._open()
-        if self._file is not None and self._unwritten >= _WRITE_SIZE:
-            await self._flush()
+        if self._unwritten >= _BLOCK:
+            await self._pass_on()
 
     async def finish(self) -> None:
         """Everything has been written."""
-        if self._file is not None:
-            await self._flush()
-        else:
+        if self._file is None and self.size <= MEMORY_LIMIT:
             self._memory = [b"".join(self._memory)]
+        elif self._memory:
+            await self._pass_on()
+        await self._settle()
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body from its beginning, in slices; only after ``finish``."""
@@ -85,7 +118,7 @@ class BodyBuffer:
         position = 0
         while position < self.size:
             try:
-                data = await asyncio.to_thread(os.pread, self._file, _READ_SIZE, position)
+                data = await self._read(self._file, position)
             except OSError as error:
                 raise _spool_error("read", error) from error
             if not data:
@@ -113,34 +146,72 @@ class BodyBuffer:
     def close(self) -> None:
         """Forget the body and remove its file, which the message log may have taken away."""
         self._memory = []
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            if self._writing is None:
+                os.close(file)
+            else:
+                # The thread still writes to it, and must not find another file under its number.
+                self._writing.add_done_callback(partial(_close_after, file))
         if self._name:
             (self._directory / self._name).unlink(missing_ok=True)
             self._name = ""
 
-    def _open(self) -> None:
+    async def _pass_on(self) -> None:
+        """Give what has gathered to the thread, once it has done with what it got before."""
+        await self._settle()
+        if self._file is None:
+            self._file = self._open()
+        pieces, self._memory, self._unwritten = self._memory, [], 0
+        self._writing = asyncio.get_running_loop().run_in_executor(
+            None, _write_all, self._file, pieces
+        )
+
+    async def _settle(self) -> None:
+        if self._writing is None:
+            return
+        try:
+            await asyncio.shield(self._writing)
+        except OSError as error:
+            raise _spool_error("written", error) from error
+        self._writing = None
+
+    async def _read(self, file: int, position: int) -> bytes:
+        """Read a slice at once if the kernel has it in memory, and in a thread otherwise."""
+        size = min(_READ_SIZE, self.size - position)
+        buffer = bytearray(size)
+        with suppress(OSError):
+            if os.preadv(file, [buffer], position, os.RWF_NOWAIT) == size:
+                return bytes(buffer)
+        return await asyncio.to_thread(os.pread, file, size, position)
+
+    def _open(self) -> int:
         name = uuid.uuid4().hex
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            self._file = os.open(self._directory / name, flags, 0o600)
+            file = os.open(self._directory / name, flags, 0o600)
         except OSError as error:
             raise _spool_error("made", error) from error
         self._name = name
-
-    async def _flush(self) -> None:
-        data, self._memory, self._unwritten = b"".join(self._memory), [], 0
-        try:
-            await asyncio.to_thread(_write_all, self._file or 0, data)
-        except OSError as error:
-            raise _spool_error("written", error) from error
+        return file
 
 
-def _write_all(file: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(file, view) :]
+def _write_all(file: int, pieces: Sequence[bytes]) -> None:
+    if len(pieces) > _MOST_PIECES:
+        pieces = [b"".join(pieces)]
+    views = [memoryview(piece) for piece in pieces]
+    while views:
+        written = os.writev(file, views)
+        while views and written >= len(views[0]):
+            written -= len(views.pop(0))
+        if written:
+            views[0] = views[0][written:]
+
+
+def _close_after(file: int, task: asyncio.Future[None]) -> None:
+    if not task.cancelled():
+        task.exception()  # nobody else will ask
+    os.close(file)
 
 
 def _spool_error(what: str, error: OSError) -> ConfigurationError:

@@ -18,7 +18,7 @@ import uvloop
 from postroad.adapters.http_client import HttpClient
 from postroad.adapters.http_limits import ClientLimits
 from postroad.adapters.http_server import HttpServer
-from postroad.adapters.kernel import forbid_memory_dumps
+from postroad.adapters.kernel import forbid_memory_dumps, keep_freed_memory
 from postroad.adapters.log_client import LogClient
 from postroad.adapters.logs import FrequentLog, configure_logging, logger
 from postroad.adapters.signer_client import SignerClient
@@ -384,6 +384,7 @@ def run_worker(settings: Settings, index: int) -> None:
         await Worker(settings, index).run()
 
     forbid_memory_dumps()  # the authentication key is in our memory
+    keep_freed_memory()
     # What is here now stays: the collector need not look at it, and messages make few cycles.
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from pathlib import Path
 
 import msgspec
@@ -10,14 +11,14 @@ import pytest
 from postroad.errors import ConfigurationError, FaultCode
 from postroad.securityserver.messagelog.records import InlineBody, OmittedBody, SpooledBody
 from postroad.securityserver.settings import MessageLogSection
-from postroad.securityserver.spool import MEMORY_LIMIT, BodyBuffer
+from postroad.securityserver.spool import MEMORY_LIMIT, BodyBuffer, log_limit
 
 RULES = MessageLogSection()
 
 
-def filled(directory: Path, *pieces: bytes) -> BodyBuffer:
+def filled(directory: Path, *pieces: bytes, kept: int | None = None) -> BodyBuffer:
     async def run() -> BodyBuffer:
-        buffer = BodyBuffer(directory)
+        buffer = BodyBuffer(directory, kept=kept)
         for piece in pieces:
             await buffer.write(piece)
         await buffer.finish()
@@ -84,4 +85,74 @@ def test_a_body_over_the_limit_leaves_its_digest_or_is_refused(tmp_path: Path) -
 def test_a_spool_directory_that_is_missing_is_our_own_fault(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         filled(tmp_path / "none", bytes(MEMORY_LIMIT + 1))
+    assert caught.value.code is FaultCode.IO_ERROR
+
+
+@pytest.mark.parametrize("piece", [7, 1000, 70_000, 600_000])
+def test_pieces_of_any_size_come_back_in_their_order(tmp_path: Path, piece: int) -> None:
+    data = bytes(number * 7 % 251 for number in range(1_300_000))
+    pieces = [data[at : at + piece] for at in range(0, len(data), piece)]
+    buffer = filled(tmp_path, *pieces)
+    assert read(buffer) == data
+    assert buffer.digest == hashlib.sha512(data).digest()
+    buffer.close()
+
+
+@pytest.mark.parametrize("limit", [0, MEMORY_LIMIT, 1_000_000])
+def test_of_a_body_for_the_log_alone_nothing_is_kept_that_is_over_its_limit(
+    tmp_path: Path, limit: int
+) -> None:
+    rules = msgspec.structs.replace(RULES, max_body_bytes=limit)
+    assert log_limit(rules) == limit
+    pieces = [bytes([number]) * 100_000 for number in range(15)]
+    buffer = filled(tmp_path, *pieces, kept=limit)
+    assert list(tmp_path.iterdir()) == []
+    digest = hashlib.sha512(b"".join(pieces)).digest()
+    assert buffer.log_body(rules) == OmittedBody(digest, 1_500_000)
+    buffer.close()
+
+
+def test_a_body_for_the_log_alone_is_whole_up_to_its_limit(tmp_path: Path) -> None:
+    buffer = filled(tmp_path, bytes(600_000), bytes(400_000), kept=1_000_000)
+    assert isinstance(buffer.log_body(RULES), SpooledBody)
+    assert len(read(buffer)) == 1_000_000
+    buffer.close()
+
+
+def test_without_logged_bodies_the_log_wants_none_of_any_size() -> None:
+    assert log_limit(msgspec.structs.replace(RULES, log_bodies=False)) == 0
+
+
+def test_closing_while_the_thread_still_writes_leaves_nothing_open(tmp_path: Path) -> None:
+    async def run() -> None:
+        buffer = BodyBuffer(tmp_path)
+        await buffer.write(bytes(1_000_000))
+        buffer.close()
+        await asyncio.get_running_loop().shutdown_default_executor()
+        await asyncio.sleep(0)
+
+    def open_files() -> list[str]:
+        links = list(Path("/proc/self/fd").iterdir())
+        return [str(link.readlink()) for link in links if link.is_symlink()]
+
+    asyncio.run(run())
+    assert not [name for name in open_files() if str(tmp_path) in name]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told_when_the_body_is_finished(tmp_path: Path) -> None:
+    async def run() -> None:
+        buffer = BodyBuffer(tmp_path)
+        await buffer.write(bytes(600_000))
+        await buffer._settle()
+        os.close(buffer._file or 0)  # what the disk says about the next block
+        buffer._file = os.open("/dev/full", os.O_WRONLY)
+        try:
+            await buffer.write(bytes(600_000))
+            await buffer.finish()
+        finally:
+            buffer.close()
+
+    with pytest.raises(ConfigurationError, match="No space left") as caught:
+        asyncio.run(run())
     assert caught.value.code is FaultCode.IO_ERROR

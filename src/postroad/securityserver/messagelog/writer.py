@@ -19,6 +19,7 @@ import uvloop
 
 from postroad.adapters import log_protocol as protocol
 from postroad.adapters.ipc import IpcServer
+from postroad.adapters.kernel import keep_freed_memory
 from postroad.adapters.logs import configure_logging, logger
 from postroad.adapters.system_clock import SystemClock
 from postroad.errors import ConfigurationError
@@ -173,6 +174,7 @@ def run(settings: Settings) -> None:
     Raises ``ConfigurationError`` if another log writer serves this home directory.
     """
     configure_logging(process="logwriter", style=settings.server.log_format)
+    keep_freed_memory()
     gc.freeze()
     # Every record makes a few short-lived objects and no cycles: look for those seldom.
     gc.set_threshold(GARBAGE_THRESHOLD)
