@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from postroad.adapters.http_client import HttpClient
 from postroad.adapters.signer_client import SignerClient
 from postroad.adapters.signer_protocol import KeyUsage
 from postroad.crypto.certificates import Certificate
@@ -22,25 +22,22 @@ from postroad.demo.processes import wait_until
 from postroad.demo.tour import load_stored
 from postroad.globalconf.view import GlobalConfiguration
 from postroad.identifiers import ClientId, MemberId, SecurityServerId, SubsystemId
+from postroad.management.envelope import SOAP_TYPE, encode_message
+from postroad.management.requests import ClientDeletion, ManagementRequest
+from postroad.messages.faults import Fault
+from postroad.messages.soap import SoapFault
+from postroad.messages.soap_reading import read_soap
+from postroad.securityserver.own_proxy import open_own_proxy
 from postroad.securityserver.serverconf.snapshot import ServerConfView, load_snapshot
 from postroad.securityserver.settings import load_settings
 from postroad.trustlab.home import LabHome
+from support.operating import operate, postroad
 
 pytestmark = pytest.mark.xdist_group("governance")
 
 SECOND = SubsystemId("DEMO", "GOV", "1001", "second")
 HEIR = MemberId("DEMO", "COM", "2001")
 INHERITED = SecurityServerId("DEMO", "COM", "2001", "SS1")
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "postroad", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 class Operator:
@@ -53,14 +50,12 @@ class Operator:
         self.home = self.layout.server_home(party)
 
     def refused(self, *arguments: object) -> str:
-        result = run("server", *arguments, "--home", self.home)
+        result = postroad("server", *arguments, "--home", self.home)
         assert result.returncode != 0, result.stdout
         return result.stderr
 
     def type(self, *arguments: object) -> str:
-        result = run("server", *arguments, "--home", self.home)
-        assert result.returncode == 0, result.stdout + result.stderr
-        return result.stdout
+        return operate(self.layout, self.party, *arguments)
 
     def asks(self, *arguments: object) -> None:
         """Send a request that is taken in and approved; its outcome is published at once."""
@@ -171,7 +166,7 @@ def test_an_authentication_certificate_comes_and_goes(operator: Operator) -> Non
 def test_a_server_gets_another_owner_and_goes_on(operator: Operator, tmp_path: Path) -> None:
     ecosystem, heir = operator.ecosystem, HEIR.encoded()
     central = operator.layout.central_home
-    added = run("central", "member", "add", heir, "Heirs Ltd", "--home", central)
+    added = postroad("central", "member", "add", heir, "Heirs Ltd", "--home", central)
     assert added.returncode == 0, added.stderr
     operator.declare(tmp_path, heir)
     asyncio.run(make_key(operator, KeyUsage.SIGNING, HEIR))
@@ -199,6 +194,45 @@ def _answers(ecosystem: Ecosystem) -> bool:
         return asks_and_gets_status(ecosystem)[0] == 200
     except Exception:  # noqa: BLE001 - it is starting
         return False
+
+
+async def exchanged(
+    operator: Operator, request: ManagementRequest, sender: ClientId, query_id: str
+) -> Fault:
+    """The fault that a message to the management services gets, sent as the server's own."""
+    provider = operator.layout.cast.governor.subsystem
+    soap = encode_message(
+        request,
+        sender=sender,  # type: ignore[arg-type]  # a subsystem where a member belongs
+        provider=provider,
+        query_id=query_id,
+    )
+    http = HttpClient()
+    try:
+        settings = operator.ecosystem.settings(operator.party)
+        answer = await open_own_proxy(settings, http).post(SOAP_TYPE, soap)
+    finally:
+        http.close()
+    document = read_soap(answer)
+    assert isinstance(document, SoapFault), answer
+    return document.fault
+
+
+def test_nobody_asks_for_what_is_not_theirs(operator: Operator) -> None:
+    """A message that the exchange lets through is still judged by the Central Server."""
+    owner = operator.server_id.owner
+    stolen = ClientDeletion(PROVIDER.server_id, PROVIDER.subsystem)
+    fault = asyncio.run(exchanged(operator, stolen, owner, "stolen"))
+    assert (fault.code, fault.string) == ("invalid_request", "Sender does not match server owner.")
+    named_otherwise = asyncio.run(exchanged(operator, stolen, PROVIDER.owner, "named"))
+    assert named_otherwise.code == "server.clientproxy.unknown_member"
+
+
+def test_only_owners_of_servers_may_call_the_management_services(operator: Operator) -> None:
+    own = ClientDeletion(operator.server_id, CONSUMER.subsystem)
+    fault = asyncio.run(exchanged(operator, own, CONSUMER.subsystem, "subsystem"))
+    assert fault.code == "server.serverproxy.access_denied"
+    assert operator.configuration.is_registered(CONSUMER.subsystem, operator.server_id)
 
 
 def test_only_the_server_of_the_management_services_reaches_them(operator: Operator) -> None:

@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from postroad.centralserver.registry.servers import update_server_address
-from postroad.demo import governance
 from postroad.demo.consumer import Answer, call
 from postroad.demo.ecosystem import Ecosystem
 from postroad.demo.layout import CONSUMER, PROVIDER
 from postroad.demo.processes import wait_until
 from postroad.demo.provider import Provider
 from support.middle import Middle
+from support.operating import operate
 
 pytestmark = pytest.mark.xdist_group("man-in-the-middle")
 
@@ -28,8 +27,7 @@ NUMBER = 99
 @pytest.fixture(scope="module")
 def middle(ecosystem: Ecosystem) -> Iterator[Middle]:
     with Middle(ecosystem, NUMBER) as running:
-        with governance.opened(ecosystem.layout) as node, node.changing("test") as change:
-            update_server_address(change, PROVIDER.server_id, running.host)
+        operate(ecosystem.layout, PROVIDER, "change-address", running.host)
 
         def passes_the_middle() -> bool:
             before = len(running.seen)

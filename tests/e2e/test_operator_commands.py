@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,20 +12,11 @@ from postroad.demo.ecosystem import Ecosystem
 from postroad.demo.layout import CONSUMER, PARTIES, PROVIDER, SERVICE_CODE
 from postroad.demo.processes import wait_until
 from postroad.demo.tour import Tour
+from support.operating import postroad
 
 pytestmark = pytest.mark.xdist_group("ecosystem")
 
 PATH = f"/r1/{PROVIDER.subsystem.encoded()}/{SERVICE_CODE}"
-
-
-def postroad(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "postroad", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 def test_the_demos_tour_shows_every_step(shared_ecosystem: Ecosystem) -> None:
