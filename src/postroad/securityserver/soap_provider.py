@@ -64,7 +64,7 @@ class SoapProvider:
     endpoint = (None, None)
     blame = (FaultCode.SERVICE_FAILED.value,)
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it may read, call and keep
         self,
         request: Request,
         *,
@@ -76,8 +76,7 @@ class SoapProvider:
     ) -> None:
         self._services = services
         self._builtin = builtin
-        self._spool = spool
-        self._kept = kept
+        self._new_body = partial(BodyBuffer, spool, kept=kept)
         self._server_id = server_id
         self._action = check_soap_action(request.header(ORIGINAL_ACTION_HEADER))
         self._original_type = request.header(ORIGINAL_TYPE_HEADER) or ""
@@ -135,8 +134,7 @@ class SoapProvider:
                 raise MalformedInput(
                     "the service's answer has no content type", code=FaultCode.INVALID_CONTENT_TYPE
                 )
-            new_body = partial(BodyBuffer, self._spool, kept=self._kept)
-            passing = _Passing(self._read, original_type, answer, new_body, resources)
+            passing = _Passing(self._read, original_type, answer, self._new_body, resources)
             reader = PackageReader(original_type, missing=FaultCode.INVALID_MESSAGE)
             while data := await exchange.read_some():
                 await passing.take(reader.feed(data))
@@ -189,7 +187,7 @@ class SoapProvider:
         if builtin.attachments:
             related = 'multipart/related; type="text/xml"; charset=UTF-8'
             original_type = f"{related}; boundary={boundary}"
-        passing = _Passing(self._read, original_type, answer, self._spool, resources)
+        passing = _Passing(self._read, original_type, answer, self._new_body, resources)
         await passing.take([SoapMessage(content_type, (), document)])
         for number, attachment in enumerate(builtin.attachments, 1):
             await passing.take(_attachment_events(number, attachment))
