@@ -20,29 +20,35 @@ from postroad.adapters.database import (
 )
 from postroad.centralserver.models.schema import registry_metadata
 from postroad.centralserver.node import MIGRATIONS, NewInstance, initialize_node, open_node
-from postroad.centralserver.registry import groups, members, servers
+from postroad.centralserver.registry import groups, management_requests, members, servers
 from postroad.centralserver.registry.change import list_change_log, verify_change_log
 from postroad.centralserver.registry.refusals import Problem, RegistryRefusal
+from postroad.centralserver.registry.requests import load_request
 from postroad.centralserver.settings import parse_settings
 from postroad.centralserver.signing_keys import KeyAlgorithm
 from postroad.centralserver.snapshot import load_registry_snapshot
+from postroad.management.lifecycle import RequestOrigin
+from postroad.management.requests import AddressChange, AuthCertRegistration
 from support.central_server import (
     CLIENT,
     NOW,
     OTHER,
+    OTHER_SERVER,
     PIN,
     MovingClock,
     Registry,
     approve_trust_services,
+    auth_certificate,
     fill,
     opened_registry,
 )
 from support.postgresql import postgresql_server  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from postroad.management.requests import ManagementRequest
     from support.postgresql import PostgresqlServer
 
 
@@ -132,6 +138,65 @@ def test_nodes_that_write_at_the_same_time_follow_each_other(registry: Registry)
     assert refused == [Problem.MEMBER_CLASS_EXISTS] * 3
     with registry.reading() as session:
         assert verify_change_log(session).entries == 1 + 1 + 8
+
+
+def at_once(count: int, work: Callable[[int], object]) -> list[object]:
+    """What several threads that start together get: a value, or the problem they ran into."""
+    barrier, outcomes = threading.Barrier(count), list[object]()
+
+    def run(number: int) -> None:
+        barrier.wait()
+        try:
+            outcomes.append(work(number))
+        except RegistryRefusal as refusal:
+            outcomes.append(refusal.problem)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return outcomes
+
+
+def test_management_requests_of_one_moment_count_once(registry: Registry) -> None:
+    """Registrations of one certificate, repetitions of one message, decisions on one request."""
+    with registry.changing() as change:
+        fill(change)
+        approve_trust_services(change)
+
+    def ask(request: ManagementRequest, digest: str) -> int:
+        with registry.changing() as change:
+            origin = RequestOrigin.SECURITY_SERVER
+            return management_requests.add_request(
+                change, request, origin, message_digest=digest
+            ).id
+
+    registration = AuthCertRegistration(
+        OTHER_SERVER, auth_certificate(OTHER_SERVER, 4), "a.example"
+    )
+    outcomes = at_once(5, lambda number: ask(registration, f"{number:064x}"))
+    assert outcomes.count(Problem.REQUEST_EXISTS) == 4
+    (request_id,) = (each for each in outcomes if isinstance(each, int))
+
+    repeated = AddressChange(OTHER_SERVER, "b.example")
+    outcomes = at_once(5, lambda _number: ask(repeated, "ab" * 32))
+    assert outcomes.count(Problem.REQUEST_EXISTS) == 4
+
+    def decide(number: int) -> str:
+        with registry.changing() as change:
+            step = management_requests.approve_request
+            (management_requests.decline_request if number % 2 else step)(change, request_id)
+        return "decided"
+
+    outcomes = at_once(6, decide)
+    assert outcomes.count("decided") == 1
+    assert {*outcomes} <= {"decided", Problem.REQUEST_STATE, Problem.REQUEST_APPROVAL_STATE}
+    with registry.reading() as session:
+        approved = load_request(session, request_id).status == "APPROVED"
+        certificates = servers.load_server(session, OTHER_SERVER).auth_certificates
+        assert len(certificates) == (2 if approved else 1)
+        verify_change_log(session)
 
 
 def test_a_reader_sees_one_moment(registry: Registry) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from postroad.adapters.signer_client import SignerClient
@@ -24,8 +25,18 @@ from postroad.securityserver.serverconf.snapshot import (
     SnapshotFile,
     store_snapshot,
 )
-from support.trust import CLIENT, INSTANCE, OWNER, SERVER, Ecosystem, SignerDouble, key_certificate
+from support.trust import (
+    CLIENT,
+    INSTANCE,
+    OWNER,
+    SERVER,
+    STRANGER,
+    Ecosystem,
+    SignerDouble,
+    key_certificate,
+)
 
+HEIR = STRANGER
 AUTH = Ecosystem().lab.auth_certificate(SERVER).certificate.der
 LISTED = Ecosystem(auth_certificates=(AUTH,)).globalconf()
 UNLISTED = Ecosystem().globalconf()
@@ -126,3 +137,44 @@ def test_job_changes_what_differs_and_nothing_the_second_time(tmp_path: Path) ->
     assert updates == [1]
     assert run().silent
     assert updates == [1]
+
+
+def job(path: Path, signer: Signer, globalconf: GlobalConfiguration) -> tuple[Outcome, int]:
+    """What one look finds, and how often the database is brought up to date."""
+    updates: list[int] = []
+
+    async def update_clients() -> None:
+        updates.append(1)
+
+    class Known(Configuration):
+        async def get(self) -> GlobalConfiguration:
+            return globalconf
+
+    following = RegistrationJob(
+        signer=signer,
+        configuration=Known(),
+        snapshot=SnapshotFile(path),
+        update_clients=update_clients,
+    )
+    return asyncio.run(following.run()), len(updates)
+
+
+@pytest.mark.parametrize(("address", "expected"), [("ss1.example", 1), ("else.example", 0)])
+def test_job_closes_requests_whose_outcome_is_there(
+    tmp_path: Path, address: str, expected: int
+) -> None:
+    path = tmp_path / "serverconf.snapshot"
+    submitted = (("addressChange", "", address),)
+    store_snapshot(path, msgspec.structs.replace(snapshot(), submitted=submitted))
+    assert job(path, Signer(), LISTED)[1] == expected
+
+
+def test_job_finds_out_that_the_server_has_another_owner(tmp_path: Path) -> None:
+    path = tmp_path / "serverconf.snapshot"
+    store_snapshot(path, snapshot((OWNER.encoded(), "registered"), (HEIR.encoded(), "registered")))
+    signer = Signer(key_certificate(AUTH, usage="AUTHENTICATION"))
+    changed = Ecosystem(owner=HEIR, auth_certificates=(AUTH,)).globalconf()
+    outcome, updates = job(path, signer, changed)
+    assert updates == 1
+    assert outcome.facts["changed"] == [{"server": "TEST/GOV/9/SS1"}]
+    assert signer.keys[0].status == "registered", "judged under the new name, at the next look"
