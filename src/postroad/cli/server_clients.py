@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from postroad.adapters.system_clock import SystemClock
+from postroad.cli.description_reading import read_description
 from postroad.cli.server_context import home_option, opened_conf, show
 from postroad.securityserver.settings import load_settings
 
@@ -30,8 +32,8 @@ def apply(file: Path, home: Path) -> None:
     from postroad.securityserver.serverconf import reconciliation  # noqa: PLC0415 - SQLAlchemy
     from postroad.securityserver.serverconf.declaration import load_declaration  # noqa: PLC0415
 
-    wanted = load_declaration(file)
     settings = load_settings(home)
+    wanted = load_declaration(file, partial(read_description, settings))
     with opened_conf(settings) as conf:
         with conf.change() as session:
             current = reconciliation.current_declaration(session)
@@ -48,8 +50,8 @@ def diff(file: Path, home: Path) -> None:
     from postroad.securityserver.serverconf import reconciliation  # noqa: PLC0415 - SQLAlchemy
     from postroad.securityserver.serverconf.declaration import load_declaration  # noqa: PLC0415
 
-    wanted = load_declaration(file)
     settings = load_settings(home)
+    wanted = load_declaration(file, partial(read_description, settings))
     with opened_conf(settings) as conf, conf.read() as session:
         changes = reconciliation.difference(reconciliation.current_declaration(session), wanted)
     _tell(changes)

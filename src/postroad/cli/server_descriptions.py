@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from postroad.adapters.system_clock import SystemClock
+from postroad.cli.description_reading import fetch_description
 from postroad.cli.server_context import home_option, opened_conf, show
 from postroad.errors import ConfigurationError, FaultCode
 from postroad.securityserver.settings import load_settings
@@ -205,13 +205,7 @@ def _derived(
     if kind is DescriptionType.REST:
         service = DerivedService(code=check_identifier("the service code", code), url=url)
         return Derived(services=(service,))
-    from postroad.securityserver.descriptions.fetching import fetch_derived  # noqa: PLC0415 - slow
-    from postroad.securityserver.internal_tls import ensure_internal_identity  # noqa: PLC0415
-
-    identity = ensure_internal_identity(
-        settings.home_path, SystemClock().now(), (settings.client_proxy.host,)
-    )
-    derived = asyncio.run(fetch_derived(kind, url, code=code, identity=identity))
+    derived = fetch_description(settings, kind, url, code)
     if service_url is None:
         return derived
     moved = tuple(replace(each, url=service_url) for each in derived.services)

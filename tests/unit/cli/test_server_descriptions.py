@@ -174,6 +174,26 @@ def test_rights_that_go_with_a_description_are_shown(home: Path, tmp_path: Path)
     assert result.output == "- right: EE/COM/2/app on pets\ndeleted\n"
 
 
+def test_a_declared_description_is_read_when_it_is_applied(
+    home: Path, documents: Documents, tmp_path: Path
+) -> None:
+    url = documents.put("/service?wsdl", "valid-getrandom.wsdl")
+    path = tmp_path / "services.toml"
+    path.write_text(
+        f'{DECLARATION}\n[[client.description]]\ntype = "WSDL"\nurl = "{url}"\n'
+        '[[client.description.service]]\ncode = "xroadGetRandom"\nversion = "v1"\n'
+        'allow = ["EE/COM/2/app"]\n'
+    )
+    assert run(home, "diff", str(path)).exit_code == 1
+    assert run(home, "apply", str(path)).exit_code == 0
+    (service,) = provider(home).services
+    assert (service.service_code, service.disabled) == ("xroadGetRandom", False)
+    assert run(home, "diff", str(path)).output == "no differences\n"
+    documents.put("/service?wsdl", "valid-smallattachment.wsdl")
+    assert isinstance(run(home, "apply", str(path)).exception, ConfigurationError)
+    assert len(provider(home).rights("xroadGetRandom")) == 1
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -8,7 +8,7 @@ and the plan names each of them. Source: UG-SS 6.1-6.4; reference: ServiceDescri
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from postroad.authorization.rights import BASE_ENDPOINT
 from postroad.authorization.rights import Endpoint as DeclaredEndpoint
@@ -16,7 +16,7 @@ from postroad.errors import ConfigurationError, FaultCode
 from postroad.securityserver.serverconf import services
 from postroad.securityserver.serverconf.declaration import write_subject
 from postroad.securityserver.serverconf.models import DescriptionType
-from postroad.securityserver.serverconf.services import ServiceProperties
+from postroad.securityserver.serverconf.services import MAX_TITLE, ServiceProperties
 from postroad.securityserver.serverconf.snapshot import subject_of
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
         Service,
         ServiceDescription,
     )
-
-MAX_TITLE: Final = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,12 +26,20 @@ in the same form, so that two forms that say the same are equal; `difference` co
     method = "GET"
     path = "/persons/*"
     allow = ["EE/COM/3/app"]
+
+    [[client.description]]                        # its services and endpoints are derived
+    type = "WSDL"
+    url = "https://registry.internal/service?wsdl"
+
+    [[client.description.service]]
+    code = "findPerson"
+    allow = ["EE/COM/2/app"]
 """
 
 from __future__ import annotations
 
 import tomllib
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -52,17 +60,23 @@ from postroad.identifiers import (
     percent_decode_segment,
     percent_encode_segment,
 )
-from postroad.securityserver.serverconf.models import ConnectionType, DescriptionType
-from postroad.securityserver.serverconf.services import (
-    DEFAULT_TIMEOUT,
-    MAX_TIMEOUT,
-    ServiceProperties,
-    check_url,
+from postroad.securityserver.serverconf.declaration_file import (
+    ClientSection,
+    DeclarationFile,
+    ServiceSection,
 )
+from postroad.securityserver.serverconf.described_services import expand_description
+from postroad.securityserver.serverconf.models import ConnectionType, DescriptionType
+from postroad.securityserver.serverconf.services import ServiceProperties, check_url
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from postroad.securityserver.descriptions.derived import Derived
+
+    ReadDescription = Callable[[DescriptionType, str, str], Derived]
+    """Fetches and reads the document at an address; the third is the service code of OpenAPI."""
 
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 CONNECTIONS: Final = {
@@ -70,69 +84,6 @@ CONNECTIONS: Final = {
     "HTTPS_NO_AUTH": ConnectionType.SSLNOAUTH,
     "HTTPS": ConnectionType.SSLAUTH,
 }
-
-# --- the file as it is written ------------------------------------------------------------------
-
-
-class EndpointSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`[[client.service.endpoint]]`."""
-
-    method: str = "*"
-    path: str
-    allow: tuple[str, ...] = ()
-
-
-class ServiceSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`[[client.service]]`."""
-
-    code: str
-    url: str
-    type: DescriptionType = DescriptionType.REST
-    version: str | None = None
-    """SOAP services only."""
-    description: str | None = None
-    """Address of the WSDL or OpenAPI document; `url` if it is left out."""
-    title: str = ""
-    timeout: Annotated[int, msgspec.Meta(ge=0, le=MAX_TIMEOUT)] = DEFAULT_TIMEOUT
-    verify_tls: bool | None = None
-    enabled: bool = True
-    notice: str = ""
-    """What callers of a disabled service are told."""
-    allow: tuple[str, ...] = ()
-    endpoint: tuple[EndpointSection, ...] = ()
-
-
-class GroupSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`[[client.group]]`."""
-
-    code: str
-    description: str = ""
-    members: tuple[str, ...] = ()
-
-
-class ClientSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`[[client]]`."""
-
-    id: str
-    connection: str = "HTTPS"
-    certificates: tuple[str, ...] = ()
-    group: tuple[GroupSection, ...] = ()
-    service: tuple[ServiceSection, ...] = ()
-
-
-class TimestampingSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`[[timestamping]]`."""
-
-    name: str
-    url: str
-
-
-class DeclarationFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The whole file; without `[[timestamping]]` the chosen services stay as they are."""
-
-    client: tuple[ClientSection, ...] = ()
-    timestamping: tuple[TimestampingSection, ...] | None = None
-
 
 # --- the normal form ----------------------------------------------------------------------------
 
@@ -180,6 +131,8 @@ class DeclaredClient(msgspec.Struct, frozen=True):
     """By service code and version, `""` for none."""
     rights: Mapping[tuple[str, Endpoint], frozenset[Subject]]
     """Who may call; base endpoints, which every service code has, are among the keys."""
+    generated: Mapping[str, frozenset[Endpoint]] = {}
+    """By service code, the endpoints of its document; without the key it wasn't read."""
 
 
 class Declaration(msgspec.Struct, frozen=True):
@@ -189,10 +142,11 @@ class Declaration(msgspec.Struct, frozen=True):
     timestamping: tuple[tuple[str, str], ...] | None
 
 
-def load_declaration(path: Path) -> Declaration:
-    """Read a declaration file and the certificates that lie beside it.
+def load_declaration(path: Path, read_description: ReadDescription | None = None) -> Declaration:
+    """Read a declaration file, the certificates that lie beside it, and descriptions it names.
 
-    Raises `ConfigurationError` that names the place in the file and what is wrong there.
+    Raises `ConfigurationError` that names the place in the file and what is wrong there; also for
+    a description if there is nothing to read it with.
     """
     try:
         with path.open("rb") as file:
@@ -206,10 +160,12 @@ def load_declaration(path: Path) -> Declaration:
         written = msgspec.convert(tree, DeclarationFile)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise ConfigurationError(f"{path}: {error}") from error
-    return normalise(written, path.parent)
+    return normalise(written, path.parent, read_description)
 
 
-def normalise(written: DeclarationFile, directory: Path) -> Declaration:
+def normalise(
+    written: DeclarationFile, directory: Path, read_description: ReadDescription | None = None
+) -> Declaration:
     """Check a declaration file's content and bring it into normal form."""
     clients: dict[ClientId, DeclaredClient] = {}
     for section in written.client:
@@ -217,7 +173,7 @@ def normalise(written: DeclarationFile, directory: Path) -> Declaration:
             identifier = parse_client_id(section.id)
             if identifier in clients:
                 raise ConfigurationError("is declared twice")
-            clients[identifier] = _client(section, directory)
+            clients[identifier] = _client(section, directory, read_description)
         except PostroadError as error:
             raise ConfigurationError(f"client {section.id}: {error.message}") from error
     timestamping = written.timestamping
@@ -258,7 +214,9 @@ def write_subject(subject: Subject) -> str:
             return subject.encoded()
 
 
-def _client(section: ClientSection, directory: Path) -> DeclaredClient:
+def _client(
+    section: ClientSection, directory: Path, read_description: ReadDescription | None
+) -> DeclaredClient:
     connection = CONNECTIONS.get(section.connection)
     if connection is None:
         raise ConfigurationError(
@@ -275,7 +233,18 @@ def _client(section: ClientSection, directory: Path) -> DeclaredClient:
     descriptions: dict[str, DeclaredDescription] = {}
     services: dict[tuple[str, str], DeclaredService] = {}
     rights: dict[tuple[str, Endpoint], frozenset[Subject]] = {}
-    for service in section.service:
+    written = list(section.service)
+    generated: dict[str, frozenset[Endpoint]] = {}
+    for description in section.description:
+        try:
+            check_url(description.url)
+            derived = _read(read_description, description.type, description.url, description.code)
+            written += expand_description(description, derived)
+        except PostroadError as error:
+            raise ConfigurationError(f"description {description.url}: {error.message}") from error
+        if description.code is not None:
+            generated[description.code] = frozenset(derived.endpoints)
+    for service in written:
         try:
             _add_service(service, descriptions, services, rights)
         except PostroadError as error:
@@ -288,7 +257,18 @@ def _client(section: ClientSection, directory: Path) -> DeclaredClient:
         descriptions=descriptions,
         services=services,
         rights=rights,
+        generated=generated,
     )
+
+
+def _read(
+    read_description: ReadDescription | None, kind: DescriptionType, url: str, code: str | None
+) -> Derived:
+    if kind is DescriptionType.REST or (code is None) != (kind is DescriptionType.WSDL):
+        raise ConfigurationError("it must be WSDL, or OPENAPI3 with the code of its service")
+    if read_description is None:
+        raise ConfigurationError("it can't be read here: use `postroad server apply`")
+    return read_description(kind, url, code or "")
 
 
 def _add_service(

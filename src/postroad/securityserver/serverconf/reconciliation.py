@@ -123,7 +123,16 @@ def _declared(client: Client) -> DeclaredClient:
             )
             for row in client.endpoints
         },
+        generated=_generated(client),
     )
+
+
+def _generated(client: Client) -> dict[str, frozenset[DeclaredEndpoint]]:
+    found: dict[str, set[DeclaredEndpoint]] = {}
+    for row in client.endpoints:
+        if row.generated:
+            found.setdefault(row.service_code, set()).add(DeclaredEndpoint(row.method, row.path))
+    return {code: frozenset(endpoints) for code, endpoints in found.items()}
 
 
 def _declared_service(description: ServiceDescription, service: Service) -> DeclaredService:
@@ -189,6 +198,8 @@ def _endpoint_removals(
 ) -> Iterator[Change]:
     kept_codes = {code for code, _version in wanted.services}
     for code, endpoint in current.rights.keys() - wanted.rights.keys():
+        if code not in wanted.generated and endpoint in current.generated.get(code, ()):
+            continue  # it is of a document that the declaration says nothing of
         if code in kept_codes:  # otherwise it goes with its service
             yield Change(
                 "-",
@@ -203,8 +214,16 @@ def _endpoint_additions(
     for (code, endpoint), subjects in wanted.rights.items():
         place = _place(identifier, code, endpoint)
         known = current.rights.get((code, endpoint))
+        is_generated = endpoint in wanted.generated.get(code, ())
         if known is None and not endpoint.is_base:
-            yield Change("+", place, partial(steps.add_endpoint, identifier, code, endpoint))
+            add = partial(steps.add_endpoint, identifier, (code, endpoint), is_generated)
+            yield Change("+", place, add)
+        elif code in wanted.generated and is_generated != (
+            endpoint in current.generated.get(code, ())
+        ):
+            mark = partial(steps.mark_generated, identifier, (code, endpoint), is_generated)
+            origin = "belongs to its document" if is_generated else "declared by hand"
+            yield Change("~", f"{place}: {origin}", mark)
         for subject in sorted(subjects - (known or frozenset()), key=write_subject):
             yield Change(
                 "+",

@@ -45,6 +45,7 @@ RESERVED_CODES: Final = frozenset(
 DEFAULT_TIMEOUT: Final = 60
 MAX_TIMEOUT: Final = 1000
 MAX_NOTICE: Final = 255
+MAX_TITLE: Final = 255
 DEFAULT_NOTICE: Final = "Out of order"
 
 
@@ -300,10 +301,10 @@ def add_endpoint(
     return endpoint
 
 
-def mark_generated(session: Session, endpoint: Endpoint) -> None:
-    """Note that an endpoint stands in the document of its service, and goes when it goes there."""
-    if not endpoint.generated:
-        endpoint.generated = True
+def mark_generated(session: Session, endpoint: Endpoint, *, generated: bool = True) -> None:
+    """Note whether an endpoint stands in the document of its service, and goes when it does."""
+    if endpoint.generated != generated:
+        endpoint.generated = generated
         touch(session)
 
 

@@ -157,10 +157,27 @@ def _endpoint_row(
 
 
 def add_endpoint(
-    identifier: ClientId, code: str, endpoint: DeclaredEndpoint, session: Session, _at: datetime
+    identifier: ClientId,
+    place: tuple[str, DeclaredEndpoint],
+    generated: bool,  # noqa: FBT001 - bound when the difference is found
+    session: Session,
+    _at: datetime,
 ) -> None:
     """Declare an endpoint."""
-    services.add_endpoint(session, clients.get_client(session, identifier), code, endpoint)
+    client = clients.get_client(session, identifier)
+    services.add_endpoint(session, client, *place, generated=generated)
+
+
+def mark_generated(
+    identifier: ClientId,
+    place: tuple[str, DeclaredEndpoint],
+    generated: bool,  # noqa: FBT001 - bound when the difference is found
+    session: Session,
+    _at: datetime,
+) -> None:
+    """Note whether an endpoint belongs to the document of its service."""
+    row = _endpoint_row(session, identifier, *place)
+    services.mark_generated(session, row, generated=generated)
 
 
 def delete_endpoint(
