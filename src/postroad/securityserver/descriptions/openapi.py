@@ -80,7 +80,7 @@ def _read(document: bytes) -> dict[str, object]:
         tree = msgspec.json.decode(stripped) if stripped.startswith(b"{") else read_yaml(document)
     except RecursionError as error:
         raise malformed("the document is nested too deeply") from error
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         tree = read_yaml(document)
     if not isinstance(tree, dict):
         raise malformed("the document is no OpenAPI: it is not a mapping")
@@ -95,7 +95,10 @@ def _base_url(servers: object, url: str) -> str:
     if "{" in base:
         return base
     # The reference resolves an empty address to the directory of the document.
-    return urljoin(url, base or ".")
+    try:
+        return urljoin(url, base or ".")
+    except ValueError as error:
+        raise malformed(f"the service's address {base[:200]!r} is none") from error
 
 
 def _endpoints(paths: object, warnings: _Warnings) -> Iterator[Endpoint]:

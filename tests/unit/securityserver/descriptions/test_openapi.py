@@ -177,6 +177,8 @@ def test_nothing_that_the_document_names_is_fetched(
         "swagger: '2.0'\n",
         f"{HEAD}paths: [1]\n",
         b"\xff",
+        b'{"\x80": 1}',
+        f"{HEAD}servers: [{{url: 'http://[1'}}]\n",
         b"[" * 200_000,
         b'{"a":' * 200_000,
         b'{"openapi":"3.0.0","paths":' + b'{"a":' * 150 + b"1" + b"}" * 151,
