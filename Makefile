@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-quick lint format bench profile chaos fuzz docs lock clean
+.PHONY: help install demo demo-federation test test-quick lint format bench profile chaos fuzz docs lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,9 @@ install: $(VENV)/.runtime  ## Install Postroad into .venv
 
 demo: $(VENV)/.runtime  ## Start a whole ecosystem and exchange messages (ARGS=--once, ARGS=--fresh)
 	@$(BIN)/postroad demo $(ARGS)
+
+demo-federation: $(VENV)/.runtime  ## Start two federated ecosystems and a configuration proxy (ARGS=--once)
+	@$(BIN)/postroad demo --federation $(ARGS)
 
 test: $(VENV)/.dev  ## Run the tests, with coverage
 	@rm -f .coverage .coverage.*

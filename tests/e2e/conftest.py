@@ -11,6 +11,7 @@ import pytest
 
 from postroad.adapters.signer_protocol import KeyAlgorithm
 from postroad.demo.ecosystem import Ecosystem, Options
+from postroad.demo.federation import Federation
 from postroad.demo.layout import Layout
 
 
@@ -44,3 +45,11 @@ def shared_ecosystem(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ecosy
     """An ecosystem for everybody who leaves it as it was; mark the tests with one xdist group."""
     with running(tmp_path_factory.mktemp("shared"), 3) as started:
         yield started
+
+
+@pytest.fixture
+def federation(tmp_path: Path) -> Iterator[Federation]:
+    """Two ecosystems that aren't started yet, and don't know each other."""
+    options = Options(algorithm=KeyAlgorithm.EC_P256)
+    with Federation(tmp_path, network(20), options) as made:
+        yield made

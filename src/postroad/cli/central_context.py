@@ -117,7 +117,7 @@ def show(
         table.add_column(column.replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*(_written(cell) for cell in row))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    Console(width=None if sys.stdout.isatty() else 160, emoji=False).print(table)
 
 
 def show_values(values: Mapping[str, Cell], *, as_json: bool) -> None:

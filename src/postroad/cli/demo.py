@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from postroad.adapters.signer_protocol import KeyAlgorithm
 from postroad.demo.ecosystem import Ecosystem, Options
+from postroad.demo.federation import Federation
 from postroad.demo.layout import CONSUMER, PROVIDER, SERVICE_CODE, Layout
 from postroad.demo.processes import resident_megabytes
 from postroad.demo.tour import Tour
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 TIME_BUDGET = 30.0
 """Seconds from the start to the first verified exchange, when installed."""
+FEDERATION_BUDGET = 90.0
+"""The same for everything that is shown of two countries."""
 MEMORY_BUDGET = 700.0
 """MB resident in all processes together."""
 
@@ -47,34 +50,79 @@ MEMORY_BUDGET = 700.0
     show_default=True,
     help="The keys of the Security Servers.",
 )
+@click.option(
+    "--federation",
+    is_flag=True,
+    help="Two federated instances and a configuration proxy instead; always made anew.",
+)
 @click.option("--workers", default=1, show_default=True, help="Proxy workers of each server.")
 def command(  # noqa: PLR0913 - one parameter an option
-    *, once: bool, fresh: bool, home: Path, network: str, keys: str, workers: int
+    *,
+    once: bool,
+    fresh: bool,
+    home: Path,
+    network: str,
+    keys: str,
+    federation: bool,
+    workers: int,
 ) -> None:
     """Start a whole ecosystem on this machine, exchange messages and verify them.
 
     Lab (CA, OCSP, time-stamps), Central Server, three Security Servers, a REST service and a
     consumer, each at a loopback address of its own. Works offline.
     """
-    console = Console(highlight=False, soft_wrap=True)
-    layout = Layout(home.absolute(), network)
-    ecosystem = Ecosystem(layout, Options(algorithm=KeyAlgorithm(keys), workers=workers))
+    console = Console(highlight=False, soft_wrap=True, emoji=False)
+    options = Options(algorithm=KeyAlgorithm(keys), workers=workers)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    failed = False
-    with ecosystem:
-        try:
-            if fresh:
-                ecosystem.forget()
-            _run(console, ecosystem)
-            if not once:
-                _stay(console, ecosystem)
-        except KeyboardInterrupt:
-            console.print("\nStopping.")
-        except PostroadError as error:
-            failed = True
-            console.print(f"\n[bold red]✘[/] {escape(error.message)}")
-            console.print(f"  The processes' logs are in {escape(str(layout.log))}")
-    sys.exit(1 if failed else 0)
+    try:
+        if federation:
+            _show_federation(console, home.absolute() / "federation", network, options, once=once)
+        else:
+            layout = Layout(home.absolute(), network)
+            _show_ecosystem(console, layout, options, fresh=fresh, once=once)
+    except KeyboardInterrupt:
+        console.print("\nStopping.")
+    except PostroadError as error:
+        console.print(f"\n[bold red]✘[/] {escape(error.message)}")
+        console.print(f"  The processes' logs are below {escape(str(home.absolute()))}")
+        sys.exit(1)
+
+
+def _show_ecosystem(
+    console: Console, layout: Layout, options: Options, *, fresh: bool, once: bool
+) -> None:
+    with Ecosystem(layout, options) as ecosystem:
+        if fresh:
+            ecosystem.forget()
+        _run(console, ecosystem)
+        if not once:
+            _stay(console, ecosystem)
+
+
+def _show_federation(
+    console: Console, home: Path, network: str, options: Options, *, once: bool
+) -> None:
+    started = time.monotonic()
+    with Federation(home, network, options) as federation:
+        console.print(f"[bold]Postroad demo: two countries[/] in {escape(str(home))}\n")
+        with console.status("Starting") as status:
+
+            def say(step: str) -> None:
+                status.update(step)
+                console.print(f"[dim]{time.monotonic() - started:5.1f} s[/]  {escape(step)}")
+
+            federation.start(say)
+            for shown in federation.tour():
+                _show(console, shown)
+        memory = resident_megabytes(os.getpid())
+        _budget(console, "Everything shown", time.monotonic() - started, FEDERATION_BUDGET, "s")
+        _budget(console, "Memory of everything", memory, MEMORY_BUDGET, "MB")
+        console.print()
+        if not once:
+            console.print("It keeps running until Ctrl-C.")
+        while not once:
+            federation.check()
+            time.sleep(1)
 
 
 def _run(console: Console, ecosystem: Ecosystem) -> None:

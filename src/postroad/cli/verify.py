@@ -171,7 +171,7 @@ def _shown(files: Sequence[Path]) -> Iterable[Path]:
 
 def _print(verdict: Verdict) -> None:
     # Without a terminal nothing is wrapped at 80 columns: the reader is a file or a pipe.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    console = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 200)
     for renderable in renderables(verdict):
         console.print(renderable)
 

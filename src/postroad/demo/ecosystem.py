@@ -131,7 +131,7 @@ class Ecosystem:
             self._found(say)
         say("Starting the Central Server")
         self.central.start()
-        say(f"Starting {len(self.servers)} Security Servers")
+        say(f"Starting {len(self.servers)} Security Server{'s' if len(self.servers) > 1 else ''}")
         for program in self.servers.values():
             program.start()
         if not prepared:
@@ -207,7 +207,8 @@ class Ecosystem:
     def _make_lab(self) -> None:
         self.layout.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomic(self.layout.pin_file, secrets.token_hex(8).encode() + b"\n")
-        LabHome(self.layout.lab_home).store(TrustLab.create(at=SystemClock().now()))
+        lab = TrustLab.create(at=SystemClock().now(), name=self.layout.cast.authority)
+        LabHome(self.layout.lab_home).store(lab)
 
     def _start_provider(self) -> None:
         host, _, port = self.layout.service_url.removeprefix("http://").partition(":")

@@ -54,6 +54,7 @@ ocsp_host = "{address}"
 
 [configuration_client]
 update_interval = {UPDATE_INTERVAL}
+allowed_federations = "{layout.cast.federations}"
 
 [message_log]
 timestamp_interval = {TIMESTAMP_INTERVAL}

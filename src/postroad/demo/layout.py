@@ -49,6 +49,10 @@ class Cast:
     governor: Party
     """Runs the Security Server of the management services; its subsystem provides them."""
     parties: tuple[Party, ...]
+    authority: str = "Postroad Lab"
+    """The name of its certification and time-stamping authorities."""
+    federations: str = "none"
+    """Instances that its Security Servers may exchange messages with."""
 
     @property
     def servers(self) -> tuple[Party, ...]:

@@ -46,6 +46,41 @@ class Exchange:
     query_id: str
 
 
+class Evidence:
+    """Fetches signed containers from message logs and verifies them."""
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self._check = check
+        self.containers: list[Path] = []
+
+    def prove(
+        self, layout: Layout, party: Party, exchange: Exchange, *, response: bool
+    ) -> ContainerReport:
+        """Verify one message of an exchange by what the party's own server has logged."""
+        container = self._fetch(layout, party, exchange, response=response)
+        kind = "response" if response else "request"
+        path = layout.evidence / f"{party.server_code}-{exchange.query_id}-{kind}.asice"
+        path.parent.mkdir(exist_ok=True)
+        write_atomic(path, container)
+        self.containers.append(path)
+        return verify_container(parse_container(container), load_stored(layout, party))
+
+    def _fetch(self, layout: Layout, party: Party, exchange: Exchange, *, response: bool) -> bytes:
+        """Fetch a container once its record is time-stamped."""
+        found: list[Answer] = []
+
+        def is_stamped() -> bool:
+            self._check()
+            answer = fetch_container(
+                layout.client_url(party), party.subsystem, exchange.query_id, response=response
+            )
+            found.append(answer)
+            return answer.status == 200
+
+        wait_until(f"the time-stamp of {exchange.title}", is_stamped)
+        return found[-1].body
+
+
 class Tour:
     """Runs the exchanges one after the other."""
 
@@ -54,7 +89,12 @@ class Tour:
         self._url = layout.client_url(CONSUMER)
         self._check = check
         self._exchanges: list[Exchange] = []
-        self.containers: list[Path] = []
+        self._evidence = Evidence(check)
+
+    @property
+    def containers(self) -> list[Path]:
+        """The containers that were fetched."""
+        return self._evidence.containers
 
     def run(self) -> Iterator[Shown]:
         """Run all steps; raises ``ConfigurationError`` for one that goes wrong."""
@@ -110,38 +150,9 @@ class Tour:
             findings = []
             for exchange in self._exchanges:
                 for response in (False, True):
-                    report = self._fetch_and_verify(party, exchange, response=response)
-                    findings.append(_finding(exchange, report, response=response))
+                    report = self._evidence.prove(self._layout, party, exchange, response=response)
+                    findings.append(describe(exchange, report, response=response))
             yield Shown(f"Evidence in the log of {party.name}, verified", tuple(findings))
-
-    def _fetch_and_verify(
-        self, party: Party, exchange: Exchange, *, response: bool
-    ) -> ContainerReport:
-        container = self._fetch(party, exchange, response=response)
-        kind = "response" if response else "request"
-        path = self._layout.evidence / f"{party.server_code}-{exchange.query_id}-{kind}.asice"
-        path.parent.mkdir(exist_ok=True)
-        write_atomic(path, container)
-        self.containers.append(path)
-        return verify_container(parse_container(container), load_stored(self._layout, party))
-
-    def _fetch(self, party: Party, exchange: Exchange, *, response: bool) -> bytes:
-        """Fetch a container once its record is time-stamped."""
-        found: list[Answer] = []
-
-        def is_stamped() -> bool:
-            self._check()
-            answer = fetch_container(
-                self._layout.client_url(party),
-                party.subsystem,
-                exchange.query_id,
-                response=response,
-            )
-            found.append(answer)
-            return answer.status == 200
-
-        wait_until(f"the time-stamp of {exchange.title}", is_stamped)
-        return found[-1].body
 
     @staticmethod
     def _expect(answer: Answer, status: int) -> None:
@@ -161,7 +172,8 @@ def _milliseconds(answer: Answer) -> str:
     return f"HTTP {answer.status} in {answer.seconds * 1000:.0f} ms, id {answer.query_id}"
 
 
-def _finding(exchange: Exchange, report: ContainerReport, *, response: bool) -> str:
+def describe(exchange: Exchange, report: ContainerReport, *, response: bool) -> str:
+    """Say in a line what a container proves."""
     kind = "response" if response else "request"
     stamped = f"{report.timestamp.gen_time:%H:%M:%S}"
     return (

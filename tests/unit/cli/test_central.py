@@ -369,3 +369,10 @@ def test_an_anchor_is_not_trusted_before_its_fingerprint_was_compared(
     )
     assert "--fingerprint" in refused("trusted-anchor", "add", str(partner_anchor))
     assert listed("trusted-anchor", "list") == []
+
+
+def test_no_fingerprint_becomes_a_picture(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Text between colons is an emoji for the library that prints tables."""
+    assert home
+    central_context.show("T", ("fingerprint",), [("74:CD:2C:AB:ID",)], as_json=False)
+    assert "74:CD:2C:AB:ID" in capsys.readouterr().out
