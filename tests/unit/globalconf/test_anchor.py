@@ -53,6 +53,8 @@ def test_fingerprint_is_what_people_see_in_the_reference(name: str, expected: st
         ("configuration-anchor1.xml", "EE", 3),
         ("trusted-anchor.xml", "CS0", 1),
         ("trusted-anchor-2.xml", "CS2", 1),
+        ("trusted-anchor-CS2-E2E.xml", "CS2-E2E", 1),
+        ("internal-configuration-anchor.xml", "CS", 1),
     ],
 )
 def test_reads_real_anchors(name: str, instance: str, sources: int) -> None:
