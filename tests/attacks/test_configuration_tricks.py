@@ -21,7 +21,7 @@ from postroad.globalconf.directory import (
 from postroad.ports import FetchedResponse
 from postroad.securityserver import confclient
 from support.configuration_client import Server, federate, pass_time
-from support.globalconf import Instance, Network, SigningKey
+from support.globalconf import Instance, Network, SigningKey, signing_key
 
 EXTERNAL = "V6/externalconf"
 INTERNAL = "V6/internalconf"
@@ -97,6 +97,29 @@ def test_a_partners_older_generation_is_refused(
     shared = server.configuration().shared("PARTNER")
     assert shared is not None
     assert shared.global_settings.ocsp_freshness_seconds == 77
+
+
+def test_a_key_that_is_listed_nowhere_any_more_verifies_nothing(
+    server: Server, instance: Instance, partner: Instance
+) -> None:
+    """The reference remembers every certificate it has seen until it is started again (G-06)."""
+    stolen, successor = partner.external, signing_key("PARTNER-successor")
+    (source,) = partner.registry.sources
+    renewed = replace(source, external_verification_certificates=(successor.certificate,))
+    announced = replace(
+        source, external_verification_certificates=(stolen.certificate, successor.certificate)
+    )
+    partner.registry = replace(partner.registry, sources=(announced,))
+    partner.publish()
+    assert server.poll().federated[0].error is None
+    partner.external = successor
+    partner.registry = replace(partner.registry, sources=(renewed,))
+    federate(instance, partner)
+    pass_time(server, instance, partner, minutes=1)
+    assert server.poll().federated[0].error is None
+    partner.external = stolen
+    pass_time(server, instance, partner, minutes=1)
+    assert refused(server) is FaultCode.GLOBAL_CONF_MISSING_VERIFICATION_CERT
 
 
 def test_a_partner_cannot_speak_for_us(
