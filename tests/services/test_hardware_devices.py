@@ -43,7 +43,8 @@ from pathlib import Path
 from postroad.adapters.hardware_devices import DeviceSettings
 from postroad.adapters.logs import configure_logging
 from postroad.signer import devices, processes
-from postroad.signer.automatic_login import AutomaticLogin, read_private_file
+from postroad.adapters.private_files import read_private_file
+from postroad.signer.automatic_login import AutomaticLogin
 home, what, library = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 configure_logging(process=what, style="json")
 devices.LOOK_INTERVAL = devices.RESTART_INTERVAL = 0.2

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -19,13 +19,20 @@ from postroad.centralserver.registry.parameters import (
     find_parameter,
     number_parameter,
 )
-from postroad.centralserver.registry.sources import SourceType, active_key, find_source
+from postroad.centralserver.registry.sources import (
+    SourceType,
+    active_key,
+    find_source,
+    list_signing_keys,
+)
 from postroad.centralserver.snapshot import load_registry_snapshot
 from postroad.crypto.algorithms import DigestAlgorithm
 from postroad.errors import ConfigurationError, FaultCode, PostroadError
 from postroad.globalconf.generation import DirectorySigner, GenerationSettings, generate
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy.engine import Engine
     from sqlalchemy.orm import Session
 
@@ -49,6 +56,8 @@ class GenerationStatus:
     error: str | None = None
     expires_at: datetime | None = None
     """Until when the published configuration counts, as far as known."""
+    announced: Mapping[str, datetime] = field(default_factory=dict)
+    """Signing key -> when a configuration that announces it was first published."""
 
 
 def generate_and_publish(
@@ -60,8 +69,9 @@ def generate_and_publish(
     """
     settings.status_path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
     with exclusive(settings.status_path.with_suffix(".lock")):
+        last = load_status(settings)
         try:
-            generated = _generate(engine, token, settings, at=at)
+            generated, keys = _generate(engine, token, settings, at=at)
             publish(
                 generated,
                 settings.public_path,
@@ -72,13 +82,21 @@ def generate_and_publish(
         except PostroadError as error:
             _note_failure(settings, error.message, at)
             raise
-        store_status(settings, GenerationStatus(at, success=True, expires_at=generated.expires_at))
+        before = last.announced if last is not None else {}
+        status = GenerationStatus(
+            at,
+            success=True,
+            expires_at=generated.expires_at,
+            announced={key: before.get(key, at) for key in keys},
+        )
+        store_status(settings, status)
     return generated
 
 
 def _generate(
     engine: Engine, token: SigningToken, settings: Settings, *, at: datetime
-) -> GeneratedConfiguration:
+) -> tuple[GeneratedConfiguration, list[str]]:
+    """One generation, and the signing keys that it announces."""
     node_name = settings.central.node_name
     with snapshot(engine) as session:
         registry = load_registry_snapshot(session, node_name)
@@ -93,9 +111,11 @@ def _generate(
                 _required(session, Parameter.CERTIFICATE_DIGEST_URI)
             ),
         )
-    return generate(
+        keys = [key.key_identifier for key in list_signing_keys(session, node_name)]
+    generated = generate(
         registry, at=at, internal=internal, external=external, boundary=_boundary, settings=how
     )
+    return generated, keys
 
 
 def load_status(settings: Settings) -> GenerationStatus | None:
@@ -108,6 +128,9 @@ def load_status(settings: Settings) -> GenerationStatus | None:
             success=bool(read["success"]),
             error=read.get("error"),
             expires_at=datetime.fromisoformat(expires_at) if expires_at else None,
+            announced={
+                key: datetime.fromisoformat(at) for key, at in read.get("announced", {}).items()
+            },
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -120,6 +143,7 @@ def store_status(settings: Settings, status: GenerationStatus) -> None:
         "success": status.success,
         "error": status.error,
         "expires_at": status.expires_at.isoformat() if status.expires_at else None,
+        "announced": {key: at.isoformat() for key, at in status.announced.items()},
     }
     path = settings.status_path
     temporary = path.with_suffix(".tmp")
@@ -131,7 +155,10 @@ def _note_failure(settings: Settings, message: str, at: datetime) -> None:
     before = load_status(settings)
     since = before.time if before is not None and not before.success else at
     expires_at = before.expires_at if before is not None else None
-    failed = GenerationStatus(since, success=False, error=message, expires_at=expires_at)
+    announced = before.announced if before is not None else {}
+    failed = GenerationStatus(
+        since, success=False, error=message, expires_at=expires_at, announced=announced
+    )
     store_status(settings, failed)
 
 

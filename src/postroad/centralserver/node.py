@@ -11,11 +11,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from postroad.adapters.database import create_engine, migrate, snapshot
+from postroad.adapters.private_files import read_private_file
 from postroad.adapters.system_clock import SystemClock
-from postroad.centralserver.generator import generate_and_publish
+from postroad.centralserver.generator import generate_and_publish, load_status
 from postroad.centralserver.registry.change import changing
 from postroad.centralserver.registry.provider import set_management_certificate
-from postroad.centralserver.registry.sources import SourceType, find_source
+from postroad.centralserver.registry.sources import (
+    SourceType,
+    activate_signing_key,
+    find_source,
+)
 from postroad.centralserver.registry.system import initialize
 from postroad.centralserver.settings import Settings, database_password, load_settings
 from postroad.centralserver.signing_keys import (
@@ -24,17 +29,19 @@ from postroad.centralserver.signing_keys import (
     SigningToken,
     generate_signing_key,
     initialize_token,
+    open_hardware_token,
     remove_signing_key,
 )
 from postroad.centralserver.tls_certificates import ensure_tls_certificate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from sqlalchemy.engine import Engine
     from sqlalchemy.orm import Session
 
+    from postroad.centralserver.models.history import ChangeLogEntry
     from postroad.centralserver.registry.change import Change
     from postroad.clock import Clock
     from postroad.globalconf.generation import GeneratedConfiguration
@@ -66,8 +73,32 @@ class CentralServerNode:
             yield session
 
     def unlock(self, pin: str) -> SigningToken:
-        """Open the token of the signing keys; ``ConfigurationError`` for a wrong PIN."""
-        return SigningToken(self.settings.token_path, pin)
+        """Open the token of the signing keys, and the hardware token if the settings name one.
+
+        Raises ``ConfigurationError`` for a wrong PIN.
+        """
+        software = SigningToken(self.settings.token_path, pin)
+        section = self.settings.token
+        if section.device is None:
+            return software
+        device_pin = read_private_file(self.settings.home_path / section.device_pin_file)
+        return open_hardware_token(
+            software, section.device, device_pin.split("\n", 1)[0].strip("\r")
+        )
+
+    def activate_key(
+        self, key_id: str, actor: str, *, force: bool = False
+    ) -> Sequence[ChangeLogEntry]:
+        """Let an announced key sign from the next generation on.
+
+        Refused, unless ``force``, until it has been published long enough for every client to have
+        learnt of it: a key that was made while the generation failed is known to nobody.
+        """
+        status = load_status(self.settings)
+        published = status.announced.get(key_id) if status is not None else None
+        with self.changing(actor) as change:
+            activate_signing_key(change, key_id, published_at=published, force=force)
+        return change.entries
 
     def generate_key(
         self,

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from postroad.adapters.hardware_devices import DeviceSettings  # noqa: TC001 - msgspec reads it
 from postroad.centralserver.registry.management_requests import AutomaticApprovals
 from postroad.errors import ConfigurationError
 from postroad.globalconf.shared_parameters import NEWEST_VERSION, OLDEST_VERSION
@@ -128,6 +129,10 @@ class TokenSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     pin_file: str = ""
     """A file that holds the PIN; without it, ``POSTROAD_CENTRAL_PIN`` or a prompt."""
+    device: DeviceSettings | None = None
+    """A hardware token for new signing keys: ``[token.device]`` with its PKCS#11 library."""
+    device_pin_file: str = ""
+    """A file that holds the PIN of that token; only its owner may read it."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -256,6 +261,8 @@ def parse_settings(text: str, *, home: Path, source: str = FILE_NAME) -> Setting
             ipaddress.ip_network(network)
     except ValueError as error:  # msgspec's are such, too
         raise ConfigurationError(f"{source}: {error}") from error
+    if settings.token.device is not None and not settings.token.device_pin_file:
+        raise ConfigurationError(f"{source}: [token]: a device needs device_pin_file")
     return settings
 
 

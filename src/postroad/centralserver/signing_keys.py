@@ -1,12 +1,13 @@
 """How are the keys that sign the configuration made, kept and used?
 
-The private keys lie in a software token of the node, opened by its PIN. Their certificates are
-mere containers for the public key: self-signed, serial 1, never judged. Source: PR-GCONF 2.2;
-reference: ``SigningKeysServiceImpl``, ``TokensServiceImpl``.
+The private keys lie in a software token of the node, opened by its PIN, or in a hardware token
+(``[token.device]``). Their certificates are mere containers for the public key: self-signed, serial
+1, never judged. Source: PR-GCONF 2.2; reference: ``SigningKeysServiceImpl``, ``TokensServiceImpl``.
 """
 
 from __future__ import annotations
 
+import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from postroad.adapters.database import snapshot
+from postroad.adapters.signer_protocol import KeyAlgorithm as TokenKeyAlgorithm
 from postroad.adapters.tokens import SoftwareToken, TokenSecret, new_key_id
 from postroad.centralserver.registry.change import changing
 from postroad.centralserver.registry.sources import (
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Engine
 
+    from postroad.adapters.hardware_devices import DeviceSettings
+    from postroad.adapters.pkcs11_tokens import Pkcs11Token
     from postroad.crypto.algorithms import DigestAlgorithm, PrivateKey
 
 _NOT_BEFORE = datetime(1970, 1, 1, tzinfo=UTC)
@@ -105,6 +109,80 @@ class SigningToken:
             key = self._keys[key_id] = self._token.load_key(self._secret, key_id)
         algorithm = SignatureAlgorithm.for_key(key.public_key(), digest)
         return algorithm, lambda data: sign_data(key, algorithm, data, ecdsa_raw=False)
+
+
+class HardwareSigningToken(SigningToken):
+    """A hardware token for new keys, beside the node's own for those that were there before.
+
+    So a source moves to hardware as it rotates any key: make the new one, let clients learn of it,
+    activate it, delete the old one.
+    """
+
+    def __init__(self, software: SigningToken, store: Pkcs11Token, pin: str) -> None:
+        self._software = software
+        self._store = store
+        self._pin = pin
+        self._lock = threading.Lock()  # the library is used by one thread at a time
+        self._keys = store.open(pin)
+
+    def generate(self, algorithm: KeyAlgorithm) -> tuple[str, PrivateKey]:
+        """Make a private key in the hardware token."""
+        kind = {
+            KeyAlgorithm.RSA: TokenKeyAlgorithm.RSA_2048,
+            KeyAlgorithm.EC: TokenKeyAlgorithm.EC_P256,
+        }[algorithm]
+        with self._lock:
+            return self._store.generate("configuration signing key", kind)
+
+    def delete(self, key_id: str) -> None:
+        """Remove a private key for good, wherever it is."""
+        with self._lock:
+            self._keys = self._store.open(self._pin)
+            if key_id in self._keys:
+                self._store.delete(key_id)
+                del self._keys[key_id]
+                return
+        self._software.delete(key_id)
+
+    def signer(
+        self, key_id: str, digest: DigestAlgorithm
+    ) -> tuple[SignatureAlgorithm, Callable[[bytes], bytes]]:
+        """How a key signs, in the hardware token or in the software token."""
+        with self._lock:
+            if key_id not in self._keys:  # a command may have made it since
+                self._keys = self._store.open(self._pin)
+            key = self._keys.get(key_id)
+        if key is None:
+            return self._software.signer(key_id, digest)
+        algorithm = SignatureAlgorithm.for_key(key.public_key(), digest)
+
+        def sign(data: bytes) -> bytes:
+            with self._lock:
+                return sign_data(key, algorithm, data, ecdsa_raw=False)
+
+        return algorithm, sign
+
+
+def open_hardware_token(
+    software: SigningToken, settings: DeviceSettings, pin: str
+) -> HardwareSigningToken:
+    """Open the one hardware token that the settings describe; slots choose among several.
+
+    Raises ``ConfigurationError``: ``pin_incorrect``, ``token_not_found``, ``hsm_non_operational``.
+    """
+    from postroad.adapters.pkcs11_library import Pkcs11Library  # noqa: PLC0415 - few have one
+    from postroad.adapters.pkcs11_tokens import Pkcs11Token  # noqa: PLC0415
+
+    if settings.rsa_sign_mechanism != "CKM_RSA_PKCS":
+        raise ConfigurationError("configuration is signed with CKM_RSA_PKCS or CKM_ECDSA only")
+    library = Pkcs11Library("central", settings)
+    found = list(library.tokens())
+    if len(found) != 1:
+        raise ConfigurationError(
+            f"the device holds {len(found)} tokens where one is wanted: name its slot in slot_ids",
+            code=FaultCode.TOKEN_NOT_FOUND,
+        )
+    return HardwareSigningToken(software, Pkcs11Token(library, found[0]), pin)
 
 
 def initialize_token(directory: Path, pin: str) -> bool:

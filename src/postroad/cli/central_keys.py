@@ -68,8 +68,8 @@ def generate_key(source: str, algorithm: str, home: Path) -> None:
 @home_option
 def activate_key(key_id: str, home: Path, *, force: bool) -> None:
     """Let an announced key sign from the next generation on."""
-    with changing(home) as change:
-        sources.activate_signing_key(change, key_id, force=force)
+    with opened(home) as node:
+        report(node.activate_key(key_id, operator(), force=force))
 
 
 @key.command("delete")

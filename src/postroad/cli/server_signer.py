@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from postroad.adapters.private_files import read_private_file
 from postroad.cli.server_context import home_option, pin_option, read_pin
 from postroad.errors import ConfigurationError
 
@@ -25,12 +26,12 @@ def automatic_login(
 
     section = settings.tokens
     if pin_file is not None:
-        return logins.AutomaticLogin(partial(logins.read_private_file, pin_file.absolute()))
+        return logins.AutomaticLogin(partial(read_private_file, pin_file.absolute()))
     if descriptor is not None:
         return logins.AutomaticLogin(partial(_read_descriptor, descriptor))
     if section.pin_file:
         path = settings.home_path / section.pin_file
-        return logins.AutomaticLogin(partial(logins.read_private_file, path))
+        return logins.AutomaticLogin(partial(read_private_file, path))
     if section.pin_command:
         return logins.AutomaticLogin(partial(logins.run_command, section.pin_command))
     return None

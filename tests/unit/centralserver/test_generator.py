@@ -16,6 +16,7 @@ from postroad.centralserver.generator import (
 )
 from postroad.centralserver.registry import servers, sources
 from postroad.centralserver.registry.parameters import Parameter, set_parameter
+from postroad.centralserver.registry.refusals import RegistryRefusal
 from postroad.centralserver.registry.sources import SourceType
 from postroad.centralserver.settings import parse_settings
 from postroad.centralserver.signing_keys import KeyAlgorithm
@@ -121,13 +122,30 @@ def test_a_key_is_replaced_without_losing_a_client(
     new = node.generate_key(token, SourceType.INTERNAL, KeyAlgorithm.EC, "tester")
     for _ in range(3):
         known = polled(known)
-    with node.changing("tester") as change:
-        sources.activate_signing_key(change, new)
+    node.activate_key(new, "tester")
     known = polled(known)
     assert len(known) == 2
     node.delete_key(token, old, "tester")
     known = polled(known)
     assert len(polled(known)) == 1
+
+
+def test_a_key_that_was_never_published_cannot_be_activated(
+    node: CentralServerNode, token: SigningToken, clock: MovingClock
+) -> None:
+    """A generation that fails announces nothing, however long ago the key was made."""
+    node.generate(token)
+    new = node.generate_key(token, SourceType.INTERNAL, KeyAlgorithm.EC, "tester")
+    clock.pass_time(hours=1)
+    with pytest.raises(RegistryRefusal, match="published yet"):
+        node.activate_key(new, "tester")
+    node.generate(token)
+    clock.pass_time(seconds=179)
+    with pytest.raises(RegistryRefusal, match="clients know it from"):
+        node.activate_key(new, "tester")
+    node.generate(token)  # a later generation is not a later announcement
+    clock.pass_time(seconds=1)
+    assert node.activate_key(new, "tester")
 
 
 def test_a_client_that_never_saw_the_new_key_is_lost_by_force(
@@ -165,7 +183,14 @@ def test_parameters_decide_on_digests_and_validity(
 def test_success_is_noted(node: CentralServerNode, token: SigningToken) -> None:
     assert load_status(node.settings) is None
     node.generate(token)
-    expected = GenerationStatus(NOW, success=True, expires_at=NOW + timedelta(seconds=600))
+    with node.reading() as session:
+        keys = [key.key_identifier for key in sources.list_signing_keys(session)]
+    expected = GenerationStatus(
+        NOW,
+        success=True,
+        expires_at=NOW + timedelta(seconds=600),
+        announced=dict.fromkeys(keys, NOW),
+    )
     assert load_status(node.settings) == expected
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from postroad.adapters.private_files import read_private_file
 from postroad.errors import ConfigurationError, FaultCode
 from postroad.signer.automatic_login import (
     AutomaticLogin,
     parse_pins,
-    read_private_file,
     run_command,
 )
 
@@ -27,7 +27,7 @@ PIN = "canary-pin-4711"
         ("1234", {"0": "1234"}),
         ("12:34\r\n", {"0": "12:34"}),
         ("0:1234\nhsm0abc:5 6\n", {"0": "1234", "hsm0abc": "5 6"}),
-        ("a:b:1\n0:2", {"a:b": "1", "0": "2"}),
+        ("a:b:1\n0:2", {"a": "b:1", "0": "2"}),
     ],
 )
 def test_one_line_is_the_software_tokens_pin_and_several_name_theirs(

@@ -146,21 +146,33 @@ def add_signing_key(
     return key
 
 
-def activate_signing_key(change: Change, key_identifier: str, *, force: bool = False) -> bool:
+def activate_signing_key(
+    change: Change,
+    key_identifier: str,
+    *,
+    published_at: datetime | None = None,
+    force: bool = False,
+) -> bool:
     """Let an announced key sign from now on; False when it does already.
 
     Refused while clients may not have learnt of the key, unless ``force``: a client that never saw
-    it announced can't verify what it signs, and needs a new anchor.
+    it announced can't verify what it signs, and needs a new anchor. ``published_at`` is when a
+    configuration with the key was first published; None means never.
     """
     key = load_signing_key(change.session, key_identifier)
     if key.is_active:
         return False
-    ready_at = key.generated_at + ANNOUNCEMENT
-    if not force and change.at < ready_at:
+    ready_at = None if published_at is None else published_at + ANNOUNCEMENT
+    if not force and (ready_at is None or change.at < ready_at):
+        since = (
+            f"clients know it from {_written(ready_at)} on"
+            if ready_at is not None
+            else "no configuration that announces it was published yet"
+        )
         raise RegistryRefusal(
             Problem.SIGNING_KEY_NOT_ANNOUNCED,
-            f"signing key {key_identifier} was made at {_written(key.generated_at)}; clients know "
-            f"it from {_written(ready_at)} on. Those that have not seen it would be lost",
+            f"signing key {key_identifier} was made at {_written(key.generated_at)}; {since}. "
+            "Those that have not seen it would be lost",
         )
     for other in key.source.keys:
         other.active = None

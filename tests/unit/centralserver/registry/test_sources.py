@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
 from postroad.centralserver.registry import sources
+from postroad.centralserver.registry.change import Change
 from postroad.centralserver.registry.refusals import Problem, RegistryRefusal
 from postroad.centralserver.registry.sources import ANNOUNCEMENT, NewKey, SourceType
 from postroad.centralserver.registry.system import initialize
@@ -61,13 +63,21 @@ def test_a_source_has_at_most_two_keys(registry: Registry) -> None:
 def test_a_key_signs_only_after_clients_have_learnt_of_it(registry: Registry) -> None:
     add(registry, "A")
     add(registry, "B")
+    registry.clock.pass_time(hours=1)
+
+    def activate(change: Change, published_at: datetime | None = None) -> bool:
+        return sources.activate_signing_key(change, "B", published_at=published_at)
+
+    # However old the key is: what was never published nobody knows.
+    assert problem_of(registry, activate) is Problem.SIGNING_KEY_NOT_ANNOUNCED
+    published = registry.clock.now()
     registry.clock.pass_time(seconds=ANNOUNCEMENT.total_seconds() - 1)
-    problem = problem_of(registry, lambda c: sources.activate_signing_key(c, "B"))
+    problem = problem_of(registry, lambda c: activate(c, published))
     assert problem is Problem.SIGNING_KEY_NOT_ANNOUNCED
     registry.clock.pass_time(seconds=1)
     with registry.changing() as change:
-        assert sources.activate_signing_key(change, "B")
-        assert not sources.activate_signing_key(change, "B")
+        assert activate(change, published)
+        assert not activate(change)
     assert keys(registry) == [("A", False), ("B", True)]
 
 
@@ -110,7 +120,7 @@ def test_activating_leaves_the_anchor_and_deleting_changes_it(registry: Registry
     before = anchor(registry)
     registry.clock.pass_time(hours=1)
     with registry.changing() as change:
-        sources.activate_signing_key(change, "B")
+        sources.activate_signing_key(change, "B", force=True)
     assert anchor(registry) == before
     with registry.changing() as change:
         sources.delete_signing_key(change, "A")
