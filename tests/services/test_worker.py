@@ -154,6 +154,63 @@ def test_the_server_port_opens_when_a_key_is_lent(tmp_path: Path) -> None:
     with_workers(tmp_path, story)
 
 
+def test_renewing_both_authentication_certificates_drops_no_exchange(tmp_path: Path) -> None:
+    """The new certificates are registered beside the old ones, then the signer lends the new."""
+
+    async def story(world: World, workers: dict[str, Worker], ports: dict[str, int]) -> None:
+        url = f"http://{CONSUMER_HOST}:{ports['http']}{TARGET}"
+        servers = {"SS1": world.consumer, "SS2": world.provider}
+        new = {code: world.lab.auth_certificate(server.id) for code, server in servers.items()}
+        both = {code: (server.auth, new[code]) for code, server in servers.items()}
+        world.configure(renewed={code: identity.certificate for code, identity in new.items()})
+        for code, server in servers.items():
+            publish(world, server)
+            for identity in both[code]:
+                der = world.lab.ocsp(identity.certificate, at=world.clock.at)
+                server.ocsp.store(identity.certificate, der)
+            server.signer.listed = [
+                *server.signer.listed,
+                *(
+                    server.listed_key(
+                        key_id=name,
+                        usage="AUTHENTICATION",
+                        der=identity.certificate.der,
+                        member=None,
+                    )
+                    for name, identity in zip(("old", "new"), both[code], strict=True)
+                ),
+            ]
+            workers[code].snapshots.look_at_keys_soon()
+            await workers[code].snapshots.refresh()
+        results: list[bytes] = []
+        stop = asyncio.Event()
+
+        async def keep_asking() -> None:
+            while not stop.is_set():
+                results.append(await fetch(url, world.client, "POST", b"x" * 50_000))
+
+        asking = [asyncio.ensure_future(keep_asking()) for _ in range(4)]
+        try:
+            for code in ("SS2", "SS1"):
+                before = len(results)
+                while len(results) < before + 4:
+                    await asyncio.sleep(0.01)
+                servers[code].signer.authentication = new[code]
+                await workers[code]._look_at_authentication_key()
+                # Peers of a moment ago, or of another worker, still ask for the old one.
+                old = servers[code].auth.certificate
+                assert workers[code]._find_ocsp(old.sha1) is not None
+                assert workers[code]._find_ocsp(new[code].certificate.sha256) is not None
+                while len(results) < before + 12:
+                    await asyncio.sleep(0.01)
+        finally:
+            stop.set()
+        await asyncio.gather(*asking)
+        assert set(results) == {b"hello"}
+
+    with_workers(tmp_path, story)
+
+
 def test_another_path_is_not_served(tmp_path: Path) -> None:
     async def story(world: World, workers: dict[str, Worker], ports: dict[str, int]) -> None:
         answer = await world.client.fetch("GET", f"http://{CONSUMER_HOST}:{ports['http']}/r2/x")

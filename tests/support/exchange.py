@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
 from cryptography.hazmat.primitives.serialization import (
@@ -401,8 +402,9 @@ class World:
         *,
         consumer_clients: tuple[ClientId, ...] = (CLIENT,),
         provider_auth: Certificate | None = None,
+        renewed: Mapping[str, Certificate] = MappingProxyType({}),
     ) -> None:
-        """Publish a global configuration."""
+        """Publish a global configuration; `renewed` lists a second certificate of a server."""
         gov, com = MemberClass("GOV", ""), MemberClass("COM", "")
         shared = SharedParameters(
             instance=INSTANCE,
@@ -429,7 +431,10 @@ class World:
                     owner=CONSUMER,
                     code="SS1",
                     address=self.addresses["SS1"],
-                    auth_certificate_hashes=(self.consumer.auth.certificate.sha256,),
+                    auth_certificate_hashes=(
+                        self.consumer.auth.certificate.sha256,
+                        *(renewed[code].sha256 for code in ("SS1",) if code in renewed),
+                    ),
                     clients=consumer_clients,
                 ),
                 SecurityServer(
@@ -438,6 +443,7 @@ class World:
                     address=self.addresses["SS2"],
                     auth_certificate_hashes=(
                         (provider_auth or self.provider.auth.certificate).sha256,
+                        *(renewed[code].sha256 for code in ("SS2",) if code in renewed),
                     ),
                     clients=(REGISTER,),
                 ),

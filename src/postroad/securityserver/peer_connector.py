@@ -39,7 +39,7 @@ def random_order(count: int) -> list[int]:
 class PeerConnector:
     """Opens exchanges with other security servers over connections that are kept for the next one.
 
-    ``tls`` is asked for each connection, so that a new authentication key takes effect at once;
+    ``tls`` is asked for each exchange, so that a new authentication key takes effect at once;
     None speaks plain HTTP.
     """
 
@@ -77,10 +77,12 @@ class PeerConnector:
         now = asyncio.get_running_loop().time()
         favourite = self._winners.find(addresses, now) if len(addresses) > 1 else addresses[0]
         remaining, timeout = list(addresses), self._connect_timeout
+        # Once for all attempts: the caller's OCSP responses belong to the certificate of now.
+        tls = self._tls()
         last: PostroadError | None = None
         while remaining:
             try:
-                host, connection = await self._reach(remaining, favourite, timeout)
+                host, connection = await self._reach(remaining, favourite, timeout, tls)
             except _Unfit as unfit:
                 host, last = unfit.host, unfit.error
             except UnavailablePeer as error:
@@ -102,14 +104,17 @@ class PeerConnector:
         raise last or UnavailablePeer("there is no server to connect to")
 
     async def _reach(
-        self, hosts: Sequence[str], favourite: str | None, seconds: float
+        self,
+        hosts: Sequence[str],
+        favourite: str | None,
+        seconds: float,
+        tls: ClientTls | None,
     ) -> tuple[str, ClientConnection]:
         """Return a connection to the favourite, or to the fastest of the hosts.
 
         Raises ``_Unfit`` when the favourite can't be reached or the TLS handshake fails, and
         ``UnavailablePeer`` when no host can be reached.
         """
-        tls = self._tls()
         if favourite is None:
             host, sock = await dial_fastest(hosts, self._port, timeout=seconds)
         else:

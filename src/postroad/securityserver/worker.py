@@ -24,6 +24,7 @@ from postroad.adapters.logs import FrequentLog, configure_logging, logger
 from postroad.adapters.signer_client import SignerClient
 from postroad.adapters.system_clock import SystemClock
 from postroad.adapters.tls import information_system_context, provider_client_context
+from postroad.crypto.certificates import Certificate
 from postroad.errors import ConfigurationError, FaultCode, PostroadError, UnavailablePeer
 from postroad.evidence.verification import VerificationCache
 from postroad.fault_table import Dialect
@@ -52,7 +53,7 @@ from postroad.securityserver.snapshots import OwnCertificates, Snapshots
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from postroad.adapters.http_exchange import Request, Responder
     from postroad.adapters.http_server import Listener
@@ -306,11 +307,25 @@ class Worker:
         await self._stamping.stamp_now(record_ids)
 
     def _find_ocsp(self, certificate_hash: bytes) -> bytes | None:
-        """Our authentication certificate's OCSP response, by the SHA-1 or SHA-256 of its DER."""
-        certificate = self.auth_key.certificate
-        if certificate_hash not in {certificate.sha1, certificate.sha256}:
-            return None
-        return self.snapshots.ocsp.responses.get(certificate.sha1)
+        """The OCSP response of one of our authentication certificates, by SHA-1 or SHA-256.
+
+        Not of the one in use alone: while a new certificate takes over, peers ask for what another
+        worker, or this one a moment ago, has shown them.
+        """
+        for certificate in self._authentication_certificates():
+            if certificate_hash in {certificate.sha1, certificate.sha256}:
+                return self.snapshots.ocsp.responses.get(certificate.sha1)
+        return None
+
+    def _authentication_certificates(self) -> Iterator[Certificate]:
+        yield self.auth_key.certificate
+        try:
+            keys = self.snapshots.current().keys
+        except PostroadError:
+            return
+        for key in keys:
+            if key.usage == "AUTHENTICATION" and key.active:
+                yield Certificate.from_der(key.der)
 
     async def _serve_consumer(self, request: Request, responder: Responder) -> None:
         report = ExchangeReport(side="client", remote=request.peer.address)

@@ -32,7 +32,9 @@ from postroad.adapters.signer_protocol import (
 from postroad.adapters.tokens import SCRYPT_N, new_key_id
 from postroad.crypto.algorithms import DigestAlgorithm, SignatureAlgorithm, sign_digest
 from postroad.crypto.certificates import Certificate
-from postroad.errors import ConfigurationError, FaultCode
+from postroad.crypto.ocsp import MAX_RESPONSE_BYTES, OcspResponse
+from postroad.crypto.ocsp import CertificateStatus as OcspStatus
+from postroad.errors import ConfigurationError, FaultCode, PostroadError
 from postroad.signer import tokens
 from postroad.signer.requests import build_request
 
@@ -254,11 +256,11 @@ class Keyring:
     def lend_authentication_key(self, at: datetime) -> LentKeyReply:
         """The authentication key for TLS, with its certificate; signing keys are never lent.
 
-        Of several usable certificates the choice falls on one that is registered, then on one with
-        an OCSP response, then on the newest.
+        Of several usable certificates the choice falls on one that is registered, then on one whose
+        last OCSP response is good, then on the newest. Nothing is proven by that: peers judge.
         """
         self._require_login()
-        usable: list[tuple[bool, bool, datetime, str, Certificate]] = []
+        usable: list[tuple[bool, int, datetime, str, Certificate]] = []
         for key in self._record.keys:
             if key.usage is not KeyUsage.AUTHENTICATION or key.id not in self._private:
                 continue
@@ -266,8 +268,7 @@ class Keyring:
                 certificate = Certificate.from_der(record.der)
                 if record.active and certificate.is_valid_at(at):
                     registered = record.status is CertificateStatus.REGISTERED
-                    has_ocsp = self._has_ocsp_response(certificate)
-                    rank = (registered, has_ocsp, certificate.not_before)
+                    rank = (registered, self._ocsp_rank(certificate), certificate.not_before)
                     usable.append((*rank, key.id, certificate))
         if not usable:
             raise ConfigurationError(
@@ -280,8 +281,15 @@ class Keyring:
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _has_ocsp_response(self, certificate: Certificate) -> bool:
-        return (self._ocsp_directory / f"{certificate.sha1.hex()}.ocsp").exists()
+    def _ocsp_rank(self, certificate: Certificate) -> int:
+        """2 for a good OCSP response, 1 for none, 0 for one that says anything else."""
+        path = self._ocsp_directory / f"{certificate.sha1.hex()}.ocsp"
+        try:
+            with path.open("rb") as file:
+                response = OcspResponse.parse(file.read(MAX_RESPONSE_BYTES + 1))
+        except (OSError, PostroadError):
+            return 1
+        return 2 if response.status is OcspStatus.GOOD else 0
 
     def _require_login(self) -> None:
         if not self.is_initialised:

@@ -25,9 +25,12 @@ from postroad.adapters.signer_protocol import (
     TokenStatus,
 )
 from postroad.crypto.algorithms import DigestAlgorithm, SignatureAlgorithm, verify_signature
+from postroad.crypto.certificates import Certificate
+from postroad.crypto.ocsp import CertificateStatus as OcspStatus
 from postroad.errors import ConfigurationError, FaultCode
 from postroad.signer import tokens
 from postroad.signer.keyring import Keyring
+from postroad.trustlab.authority import TrustLab
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -245,18 +248,27 @@ def test_only_active_and_valid_certificates_are_lent(keyring: Keyring) -> None:
         keyring.lend_authentication_key(NOW)
 
 
-def test_of_several_certificates_a_registered_one_with_ocsp_and_then_the_newest_is_lent(
+def test_of_several_certificates_a_registered_good_one_and_then_the_newest_is_lent(
     keyring: Keyring, tmp_path: Path
 ) -> None:
     old, new = usable(keyring, NOW - timedelta(days=2)), usable(keyring, NOW)
+    lab = TrustLab.create(at=NOW)
+    (tmp_path / "ocsp").mkdir()
 
     def lent() -> bytes:
         return keyring.lend_authentication_key(NOW).certificate_der
 
+    def answer(key: KeyRecord, status: OcspStatus) -> None:
+        certificate = Certificate.from_der(key.certificates[0].der)
+        response = lab.ocsp(certificate, status=status, issuer=lab.ca_certificate)
+        (tmp_path / "ocsp" / f"{certificate.sha1.hex()}.ocsp").write_bytes(response)
+
     assert lent() == new.certificates[0].der
-    sha1 = x509.load_der_x509_certificate(old.certificates[0].der).fingerprint(hashes.SHA1())
-    (tmp_path / "ocsp").mkdir()
-    (tmp_path / "ocsp" / f"{sha1.hex()}.ocsp").write_bytes(b"x")
+    answer(old, OcspStatus.GOOD)
+    assert lent() == old.certificates[0].der
+    answer(new, OcspStatus.GOOD)
+    assert lent() == new.certificates[0].der
+    answer(new, OcspStatus.REVOKED)
     assert lent() == old.certificates[0].der
     keyring.set_certificate(
         new.certificates[0].hash, active=None, status=CertificateStatus.REGISTERED
