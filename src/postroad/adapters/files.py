@@ -42,7 +42,7 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
         with contextlib.suppress(OSError):
             Path(temporary).unlink()
         raise
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def replace_directory(
@@ -62,12 +62,12 @@ def replace_directory(
         fresh.chmod(directory_mode)
         for name, data in files.items():
             _write_synced(fresh / name, data, mode)
-        _sync_directory(fresh)
+        sync_directory(fresh)
         _take_place(fresh, path)
     finally:
         # After the exchange this is the old directory; after a failure, the unfinished one.
         shutil.rmtree(fresh, ignore_errors=True)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def remove_directory(path: Path) -> None:
@@ -78,7 +78,7 @@ def remove_directory(path: Path) -> None:
             path.rename(hidden / "removed")
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def read_tree(
@@ -187,7 +187,8 @@ def _write_synced(path: Path, data: bytes, mode: int) -> None:
         os.fsync(descriptor)
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory as durable as the files behind them."""
     with _opened_directory(os.fspath(path), None) as handle:
         os.fsync(handle)
 

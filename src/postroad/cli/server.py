@@ -13,6 +13,7 @@ import click
 
 from postroad.adapters.system_clock import SystemClock
 from postroad.cli import (
+    server_archive,
     server_certificates,
     server_clients,
     server_descriptions,
@@ -270,6 +271,7 @@ for asking in server_governance.COMMANDS:
     command.add_command(asking)
 command.add_command(server_descriptions.command)
 command.add_command(server_signer.import_keyconf)
+command.add_command(server_archive.archive)
 for subcommand in (server_clients.apply, server_clients.diff):
     command.add_command(subcommand)
 for listing in (server_clients.client, server_clients.service):

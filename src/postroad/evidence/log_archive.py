@@ -142,6 +142,10 @@ class ArchiveBuilder:
         self._zip.close()
         return linking
 
+    def abandon(self) -> None:
+        """Write nothing more, whatever state the file is in."""
+        self._zip.fp = None
+
     def _write(self, name: str, data: bytes, created_at: datetime) -> None:
         info = entry_info(name, created_at)
         info.compress_type = zipfile.ZIP_STORED  # containers are packed already

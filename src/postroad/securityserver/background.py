@@ -23,6 +23,7 @@ from postroad.adapters.signer_client import SignerClient
 from postroad.adapters.system_clock import SystemClock
 from postroad.adapters.tls import provider_client_context
 from postroad.globalconf.federation import AllowedFederations
+from postroad.securityserver.archive_job import ArchiveJob
 from postroad.securityserver.certificate_states import ExpiryJob
 from postroad.securityserver.confclient import ConfigurationClient, PollReport
 from postroad.securityserver.globalconf_files import CurrentConfiguration
@@ -187,6 +188,7 @@ def build_jobs(
             ExpiryJob(signer.certificates, clock, logger("certificates").warning).run,
         ),
         Job("ocsp-cleaning", OcspCleaningJob(settings, clock).run),
+        Job("archiving", ArchiveJob(settings, clock).run),
     ]
 
 

@@ -97,6 +97,31 @@ class MessageLogSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """The file with the keys; "" for ``messagelog-keys.toml`` in the home directory."""
     messagelog_key_id: str = ""
     """Which of them encrypts new messages."""
+    archive_interval: Seconds = 21_600.0
+    archive_path: str = ""
+    """The directory of archives; "" for ``archive`` in the home directory."""
+    archive_max_filesize: Annotated[int, msgspec.Meta(ge=1, le=1 << 30)] = 32 * 1024 * 1024
+    """An archive is closed when its containers are larger than this together."""
+    archive_grouping: Literal["none", "member", "subsystem"] = "none"
+    """Whose records share archives: everybody's, those of one member or of one subsystem."""
+    archive_transfer_command: tuple[str, ...] = ()
+    """A program and its arguments, run for each archive with its path as the last argument;
+    exit code 0 says that the archive is safe elsewhere. No shell is involved."""
+    archive_transfer_timeout: Seconds = 600.0
+    archive_remove_transferred: bool = False
+    """Whether an archive is deleted here once the command has taken it."""
+    archive_encryption_enabled: bool = False
+    archive_pgp_directory: str = ""
+    """OpenPGP keys: ours in ``own.key``, others' in ``*.asc`` and ``*.pgp``; "" for ``pgp`` in the
+    home directory."""
+    archive_encryption_keys_config: str = ""
+    """A file of lines ``INSTANCE/CLASS/CODE = KEYID``, for archives grouped by member or
+    subsystem."""
+    archive_default_encryption_key: str = ""
+    """The key for all others; "" for our own."""
+    clean_interval: Seconds = 43_200.0
+    keep_records_for: Annotated[float, msgspec.Meta(ge=0)] = 30.0
+    """Days that records stay in the database, and can be asked for, after they are archived."""
 
 
 class ConfigurationClientSection(
@@ -181,6 +206,16 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def log_keys_path(self) -> Path:
         """The keys that messages in the log's database are encrypted with."""
         return self.home_path / (self.message_log.messagelog_keystore or "messagelog-keys.toml")
+
+    @property
+    def archive_path(self) -> Path:
+        """The directory of the message log's archives."""
+        return self.home_path / (self.message_log.archive_path or "archive")
+
+    @property
+    def archive_pgp_path(self) -> Path:
+        """The OpenPGP keys of archives."""
+        return self.home_path / (self.message_log.archive_pgp_directory or "pgp")
 
     @property
     def signer_path(self) -> Path:

@@ -150,10 +150,29 @@ _ENCRYPTION: Final = (
     # The key that message, body, attachments and pieces are encrypted with; none: they aren't.
     "ALTER TABLE logrecord ADD COLUMN keyid VARCHAR(64)",
 )
+_ARCHIVES: Final = (
+    # ``records`` holds the numbers of an archive's records, eight bytes each, until every record
+    # up to ``lastrecord`` is archived. See ``archive_register``.
+    """
+    CREATE TABLE archive_file (
+        id BIGINT PRIMARY KEY,
+        time BIGINT NOT NULL,
+        groupname VARCHAR(1023) NOT NULL,
+        filename VARCHAR(255) NOT NULL UNIQUE,
+        digest VARCHAR(255) NOT NULL,
+        lastrecord BIGINT NOT NULL,
+        records BYTES NOT NULL,
+        state INTEGER NOT NULL
+    )
+    """,
+    "CREATE INDEX archive_file_state ON archive_file (state)",
+    "CREATE INDEX archive_file_lastrecord ON archive_file (lastrecord)",
+)
 
 _MIGRATIONS: Final[tuple[dict[Product, tuple[str, ...]], ...]] = (
     {"sqlite": _FIRST + _FIRST_SQLITE, "postgresql": _FIRST + _FIRST_POSTGRESQL},
     {"sqlite": _ENCRYPTION, "postgresql": _ENCRYPTION},
+    {"sqlite": _ARCHIVES, "postgresql": _ARCHIVES},
 )
 SCHEMA_VERSION: Final = len(_MIGRATIONS)
 

@@ -23,6 +23,7 @@ from postroad.adapters.kernel import keep_freed_memory
 from postroad.adapters.logs import configure_logging, logger
 from postroad.adapters.system_clock import SystemClock
 from postroad.errors import ConfigurationError
+from postroad.securityserver.messagelog.archive_methods import ArchiveMethods
 from postroad.securityserver.messagelog.housekeeping import LOG_RESERVE, Housekeeping
 from postroad.securityserver.messagelog.intake import LogWriter, WriterRules
 from postroad.securityserver.messagelog.opening import open_for_writing
@@ -45,7 +46,9 @@ _record_decoder = msgspec.msgpack.Decoder(protocol.RecordForm)
 class WriterService:
     """Answers the calls on the log writer's socket."""
 
-    def __init__(self, writer: LogWriter, housekeeping: Housekeeping) -> None:
+    def __init__(
+        self, writer: LogWriter, housekeeping: Housekeeping, archives: ArchiveMethods
+    ) -> None:
         self._writer = writer
         self._housekeeping = housekeeping
         self._methods: dict[str, Callable[[bytes], Awaitable[object]]] = {
@@ -54,6 +57,7 @@ class WriterService:
             protocol.APPLY_SINGLE: self._apply_single,
             protocol.SET_STATE: self._set_state,
             protocol.STATUS: self._status,
+            **archives.methods,
         }
 
     async def handle(self, method: str, argument: bytes) -> object:
@@ -188,13 +192,14 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     clock = SystemClock()
-    store = LogStore(open_for_writing(settings, log_reserve=LOG_RESERVE))
+    database = open_for_writing(settings, log_reserve=LOG_RESERVE)
+    store = LogStore(database)
     writer = LogWriter(store, settings.spool_path, rules_of(settings), clock)
     # A database that can't be used now may be usable later; until then records are refused.
     with contextlib.suppress(ConfigurationError):
         await writer.load_state()
     housekeeping = Housekeeping(writer, settings.messagelog_url, settings.spool_path, clock)
-    service = WriterService(writer, housekeeping)
+    service = WriterService(writer, housekeeping, ArchiveMethods(writer, database))
     server = IpcServer(
         settings.logwriter_socket, service.handle, direct={protocol.APPEND: service.append}
     )

@@ -14,6 +14,7 @@ from postroad.adapters import log_protocol as protocol
 from postroad.adapters.log_client import _Frame
 from postroad.errors import ConfigurationError, FaultCode, PostroadError
 from postroad.securityserver.messagelog import writer as process
+from postroad.securityserver.messagelog.archive_methods import ArchiveMethods
 from postroad.securityserver.messagelog.housekeeping import Housekeeping
 from postroad.securityserver.messagelog.intake import LogWriter, WriterRules
 from postroad.securityserver.messagelog.opening import open_database
@@ -75,9 +76,10 @@ class Open:
 async def opened(home: Path) -> AsyncIterator[Open]:
     url = f"sqlite:///{home}/messagelog.sqlite"
     clock = MovingClock(NOW)
-    writer = LogWriter(LogStore(open_database(url)), home / "spool", WriterRules(), clock)
+    database = open_database(url)
+    writer = LogWriter(LogStore(database), home / "spool", WriterRules(), clock)
     housekeeping = Housekeeping(writer, url, home / "spool", clock)
-    service = WriterService(writer, housekeeping)
+    service = WriterService(writer, housekeeping, ArchiveMethods(writer, database))
     await service.handle(
         protocol.SET_STATE, encode(protocol.StateArgument(STATE_NAME, WORKING.encode()))
     )
