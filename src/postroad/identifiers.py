@@ -6,6 +6,7 @@ Source: PR-REST 4.1-4.3; reference: ``RestMessage``, ``UriUtils``, ``XRoadId``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 from postroad.errors import FaultCode, MalformedInput
@@ -80,6 +81,12 @@ def percent_decode_segment(segment: str) -> str:
         ) from None
 
 
+# The same few identifiers are written for every message. Their parts are short (``_check_part``).
+@lru_cache(maxsize=4096)
+def _encode_parts(parts: tuple[str, ...]) -> str:
+    return "/".join([percent_encode_segment(part) for part in parts])
+
+
 def _decode_parts(text: str, counts: tuple[int, ...]) -> list[str]:
     segments = text.split("/", max(counts) + 1)
     if len(segments) not in counts:
@@ -140,7 +147,7 @@ class MemberId:
 
     def encoded(self) -> str:
         """The percent-escaped form of headers and paths."""
-        return "/".join(percent_encode_segment(part) for part in self.parts)
+        return _encode_parts(self.parts)
 
     def __str__(self) -> str:
         return "/".join(self.parts)
@@ -176,7 +183,7 @@ class SubsystemId:
     @property
     def member(self) -> MemberId:
         """The member that owns this subsystem."""
-        return MemberId(self.instance, self.member_class, self.member_code)
+        return _member_id(self.instance, self.member_class, self.member_code)
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -185,11 +192,13 @@ class SubsystemId:
 
     def encoded(self) -> str:
         """The percent-escaped form of headers and paths."""
-        return "/".join(percent_encode_segment(part) for part in self.parts)
+        return _encode_parts(self.parts)
 
     def __str__(self) -> str:
         return "/".join(self.parts)
 
+
+_member_id = lru_cache(maxsize=4096)(MemberId)
 
 ClientId = MemberId | SubsystemId
 """Whoever may send or provide: a member or one of its subsystems."""
@@ -245,7 +254,7 @@ class ServiceId:
 
     def encoded(self) -> str:
         """The percent-escaped form of headers and paths."""
-        return "/".join(percent_encode_segment(part) for part in self.parts)
+        return _encode_parts(self.parts)
 
     def __str__(self) -> str:
         return "/".join(self.parts)
@@ -278,7 +287,7 @@ class SecurityServerId:
     @property
     def owner(self) -> MemberId:
         """The member that owns the server."""
-        return MemberId(self.instance, self.member_class, self.member_code)
+        return _member_id(self.instance, self.member_class, self.member_code)
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -287,7 +296,7 @@ class SecurityServerId:
 
     def encoded(self) -> str:
         """The percent-escaped form of headers and paths."""
-        return "/".join(percent_encode_segment(part) for part in self.parts)
+        return _encode_parts(self.parts)
 
     def __str__(self) -> str:
         return "/".join(self.parts)

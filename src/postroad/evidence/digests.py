@@ -12,9 +12,10 @@ and has one shape::
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,8 +36,7 @@ _UTF8_STRING: Final = 0x0C
 _NO_TRANSFORMS: Final = b"\x30\x00"
 
 
-@dataclass(frozen=True, slots=True)
-class PartDigest:
+class PartDigest(msgspec.Struct, frozen=True):
     """The digest of one part of a message, such as ``/message.xml`` or ``/attachment1``.
 
     ``data`` holds the octets themselves where the caller still has them; then a verifier can
@@ -46,12 +46,15 @@ class PartDigest:
     name: str
     algorithm: DigestAlgorithm
     value: bytes
-    data: bytes | None = field(default=None, repr=False)
+    data: bytes | None = None
 
     @classmethod
     def of(cls, name: str, data: bytes, algorithm: DigestAlgorithm) -> PartDigest:
         """Build the digest of ``data`` and keep the octets with it."""
         return cls(name, algorithm, algorithm.digest(data), data)
+
+    def __repr__(self) -> str:
+        return f"PartDigest({self.name!r}, {self.algorithm.label}, {self.value.hex()[:16]}…)"
 
     def under(self, algorithm: DigestAlgorithm) -> bytes | None:
         """Return this part's digest by ``algorithm``, or None where it can't be known."""

@@ -15,6 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from postroad.crypto.algorithms import DigestAlgorithm
 from postroad.errors import FaultCode, MalformedInput, TrustError
 from postroad.evidence.digests import PartDigest, encode_digest_list
@@ -55,8 +57,7 @@ class ChainPolicy:
     """Accept SHA-1 and SHA-224, which old archives may hold."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChainReference:
+class ChainReference(msgspec.Struct, frozen=True):
     """A part that the chain refers to; ``verified`` tells whether we saw the part ourselves."""
 
     name: str
@@ -65,8 +66,7 @@ class ChainReference:
     verified: bool
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedHashChain:
+class VerifiedHashChain(msgspec.Struct, frozen=True):
     """The parts that a signed hash chain result covers."""
 
     algorithm: DigestAlgorithm

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from postroad.crypto.certificates import Certificate
     from postroad.crypto.ocsp import OcspPolicy, VerifiedOcsp
-    from postroad.evidence.xades_parsing import SignatureFacts
+    from postroad.evidence.xades_parsing import SignatureFacts, SignatureReference
     from postroad.globalconf.view import GlobalConfiguration
     from postroad.identifiers import ClientId, MemberId
 
@@ -38,35 +38,40 @@ _K = TypeVar("_K", bound="Hashable")
 _V = TypeVar("_V")
 
 
-@dataclass(frozen=True, slots=True)
 class CertificateEvidence:
     """Everything that trust in a signer's certificate is judged by, but configuration and time."""
 
-    signer: ClientId
-    certificate: Certificate
-    extra_certificates: tuple[Certificate, ...]
-    ocsp_responses: tuple[bytes, ...]
-    """DER, in the order of the document."""
+    __slots__ = ("certificate", "extra_certificates", "key", "ocsp_responses", "signer")
 
-    @classmethod
-    def of(cls, signature: SignatureFacts, signer: ClientId) -> CertificateEvidence:
-        """The evidence that a signature of ``signer`` carries."""
-        return cls(
+    def __init__(self, signature: SignatureFacts, signer: ClientId) -> None:
+        """Take the evidence that a signature of ``signer`` carries."""
+        self.signer = signer
+        self.certificate = signature.certificate
+        self.extra_certificates = signature.extra_certificates
+        self.ocsp_responses = signature.ocsp_responses
+        """DER, in the order of the document."""
+        self.key = (
             signer,
-            signature.certificate,
-            signature.extra_certificates,
-            signature.ocsp_responses,
-        )
-
-    @property
-    def key(self) -> tuple[ClientId, bytes, tuple[bytes, ...], tuple[bytes, ...]]:
-        """The evidence by its digests, for a peer may send much of it."""
-        return (
-            self.signer,
             self.certificate.sha256,
             tuple([certificate.sha256 for certificate in self.extra_certificates]),
             tuple([sha256(der).digest() for der in self.ocsp_responses]),
         )
+        """The evidence by its digests, for a peer may send much of it."""
+
+
+class SoundDocument(NamedTuple):
+    """A signature document of a batch, whose digests and value were verified.
+
+    ``signature`` and ``result`` are its octets and those of the hash chain result that it is over;
+    what they prove depends on nothing else.
+    """
+
+    signature: bytes
+    result: bytes
+    facts: SignatureFacts
+    reference: SignatureReference
+    """Its reference to the result."""
+    evidence: CertificateEvidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +109,7 @@ class VerificationCache:
     def __init__(self, *, certificates: int = 1024, documents: int = 128) -> None:
         self._globalconf: GlobalConfiguration | None = None
         self._trusted: _Bounded[object, _Verdict] = _Bounded(certificates)
-        self._sound: _Bounded[bytes, SignatureFacts] = _Bounded(documents)
+        self._sound: _Bounded[bytes, SoundDocument] = _Bounded(documents)
 
     def trusted(
         self, evidence: CertificateEvidence, globalconf: GlobalConfiguration, at: datetime
@@ -134,13 +139,14 @@ class VerificationCache:
         until = min(at + MAX_TRUST_AGE, trusted.valid_until(globalconf.ocsp_policy))
         self._trusted.keep(evidence.key, _Verdict(at, until, trusted))
 
-    def sound(self, document_hash: bytes) -> SignatureFacts | None:
-        """What a document says whose own digests and value were verified, by SHA-256 of it."""
-        return self._sound.get(document_hash)
+    def sound(self, signature: bytes, result: bytes) -> SoundDocument | None:
+        """What is known of exactly these octets, if they were verified."""
+        known = self._sound.get(result)
+        return known if known is not None and known.signature == signature else None
 
-    def keep_sound(self, document_hash: bytes, signature: SignatureFacts) -> None:
+    def keep_sound(self, document: SoundDocument) -> None:
         """Remember a document that passed ``verify_core`` with today's algorithms."""
-        self._sound.keep(document_hash, signature)
+        self._sound.keep(document.result, document)
 
 
 class _Bounded(Generic[_K, _V]):

@@ -27,7 +27,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from postroad.crypto.algorithms import DigestAlgorithm
+import msgspec
+
 from postroad.crypto.chains import verify_chain
 from postroad.crypto.ocsp import OcspResponse, require_good, verify_ocsp
 from postroad.crypto.profiles import member_of_sign_certificate
@@ -43,21 +44,22 @@ from postroad.evidence.hashchain_verification import ChainPolicy, verify_hash_ch
 from postroad.evidence.verdicts import (
     MAX_KEPT_DOCUMENT_BYTES,
     CertificateEvidence,
+    SoundDocument,
     TrustedCertificate,
     VerificationCache,
 )
 from postroad.evidence.xades_parsing import malformed
-from postroad.evidence.xades_verification import verify_core, verify_parts
+from postroad.evidence.xades_verification import verify_core
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from postroad.crypto.algorithms import SignatureAlgorithm
+    from postroad.crypto.algorithms import DigestAlgorithm, SignatureAlgorithm
     from postroad.crypto.certificates import Certificate
     from postroad.crypto.ocsp import VerifiedOcsp
     from postroad.evidence.hashchain_verification import VerifiedHashChain
-    from postroad.evidence.xades_parsing import SignatureFacts
+    from postroad.evidence.xades_parsing import SignatureFacts, SignatureReference
     from postroad.globalconf.indexes import ApprovedCertificate
     from postroad.globalconf.view import GlobalConfiguration
     from postroad.identifiers import ClientId, MemberId
@@ -84,8 +86,7 @@ class SignatureDocument:
     hash_chain: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifiedSignature:
+class VerifiedSignature(msgspec.Struct, frozen=True, kw_only=True):
     """A signature that holds: who signed, with what, and what the proof rests on."""
 
     signer: ClientId
@@ -135,13 +136,14 @@ def verify_message_signature(  # noqa: PLR0913 - the parts of one judgement
     """
     if MESSAGE_PART not in parts:
         raise ValueError(f"{MESSAGE_PART} is always a part")
+    sound = None
+    if cache is not None and document.hash_chain_result is not None:
+        sound = cache.sound(document.signature, document.hash_chain_result)
+    signature = read_signature(document.signature) if sound is None else sound.facts
     has_chain = document.hash_chain_result is not None or document.hash_chain is not None
-    document_hash = None if cache is None else _hash_of_shared(document)
-    sound = None if cache is None or document_hash is None else cache.sound(document_hash)
-    signature = sound or read_signature(document.signature)
     if has_chain and not signature.references_to(HASH_CHAIN_RESULT_PART):
         raise malformed("a hash chain was sent that is not signed")
-    verified = _verify(
+    return _verify(
         signature,
         document,
         signer=signer,
@@ -149,19 +151,14 @@ def verify_message_signature(  # noqa: PLR0913 - the parts of one judgement
         globalconf=globalconf,
         at=at,
         cache=cache,
-        is_sound=sound is not None,
+        sound=sound,
     )
-    if cache is not None and document_hash is not None and sound is None:
-        cache.keep_sound(document_hash, signature)
-    return verified
 
 
-def _hash_of_shared(document: SignatureDocument) -> bytes | None:
-    """The SHA-256 of a signature that other messages share, None of one that won't come again."""
+def _may_come_again(document: SignatureDocument) -> bool:
+    """Whether other messages share the signature."""
     is_shared = document.hash_chain is not None and b"HashValue" in document.hash_chain
-    if not is_shared or len(document.signature) > MAX_KEPT_DOCUMENT_BYTES:
-        return None
-    return DigestAlgorithm.SHA256.digest(document.signature)
+    return is_shared and len(document.signature) <= MAX_KEPT_DOCUMENT_BYTES
 
 
 def verify_signature_at(  # noqa: PLR0913 - the parts of one judgement
@@ -200,20 +197,21 @@ def _verify(  # noqa: PLR0913 - the parts of one judgement
     at: datetime,
     archived: bool = False,
     cache: VerificationCache | None = None,
-    is_sound: bool = False,
+    sound: SoundDocument | None = None,
 ) -> VerifiedSignature:
-    require_signed_message(signature)  # (1)
-    chain = _verify_chain(signature, document, parts, archived=archived)  # (2)
-    evidence = CertificateEvidence.of(signature, signer)
+    reference = require_signed_message(signature) if sound is None else sound.reference  # (1)
+    chain = _verify_chain(reference, document, parts, archived=archived)  # (2)
+    if sound is not None and sound.evidence.signer == signer:
+        evidence = sound.evidence
+    else:
+        evidence = CertificateEvidence(signature, signer)
     trusted = None if cache is None else cache.trusted(evidence, globalconf, at)
     issuers: Sequence[ApprovedCertificate] = ()
     if trusted is None:
         _require_signing_certificate(signature.certificate)  # (3)
         issuers = _issuers_naming(signature.certificate, signer, globalconf)  # (4)
-    signed_parts = _signed_parts(parts, document)
-    if is_sound:
-        verify_parts(signature, signed_parts)  # (5)
-    else:
+    if sound is None:
+        signed_parts = _signed_parts(parts, document)
         verify_core(signature, signed_parts, allow_legacy=archived)  # (5)
     if chain is None:
         _require_all_covered(signature, parts)
@@ -223,6 +221,9 @@ def _verify(  # noqa: PLR0913 - the parts of one judgement
         )
         if cache is not None:
             cache.keep_trusted(evidence, globalconf, at, trusted)
+    if cache is not None and sound is None and _may_come_again(document):
+        result = document.hash_chain_result or b""
+        cache.keep_sound(SoundDocument(document.signature, result, signature, reference, evidence))
     return VerifiedSignature(
         signer=signer,
         member=trusted.member,
@@ -230,7 +231,7 @@ def _verify(  # noqa: PLR0913 - the parts of one judgement
         path=trusted.path,
         ocsp=trusted.ocsp[0],
         algorithm=signature.algorithm,
-        digest=_message_reference_digest(signature),
+        digest=reference.algorithm,
         chain=chain,
         signing_time=signature.signing_time,
         warnings=(*_warnings(signature, at=at), *trusted.warnings),
@@ -265,29 +266,25 @@ def _judge_certificate(
     )
 
 
-def require_signed_message(signature: SignatureFacts) -> None:
-    """Step 1: raise ``MalformedInput`` unless the message or a chain result is signed."""
+def require_signed_message(signature: SignatureFacts) -> SignatureReference:
+    """Step 1: return the reference to the message or chain result, or raise ``MalformedInput``."""
     names = (MESSAGE_PART, HASH_CHAIN_RESULT_PART)
     found = [reference for name in names for reference in signature.references_to(name)]
     if not found:
         raise malformed(f"it refers neither to {names[0]} nor to {names[1]}")
     if len(found) > 1:
         raise malformed(f"it refers more than once to {names[0]} or {names[1]}")
-
-
-def _message_reference_digest(signature: SignatureFacts) -> DigestAlgorithm:
-    found = signature.references_to(MESSAGE_PART) or signature.references_to(HASH_CHAIN_RESULT_PART)
-    return found[0].algorithm
+    return found[0]
 
 
 def _verify_chain(
-    signature: SignatureFacts,
+    reference: SignatureReference,
     document: SignatureDocument,
     parts: Mapping[str, PartDigest],
     *,
     archived: bool,
 ) -> VerifiedHashChain | None:
-    if not signature.references_to(HASH_CHAIN_RESULT_PART):
+    if reference.uri != HASH_CHAIN_RESULT_PART:
         return None
     if document.hash_chain_result is None or document.hash_chain is None:
         raise malformed("it is over a hash chain, and the chain or its result is missing")

@@ -66,17 +66,6 @@ def verify_core(
         )
 
 
-def verify_parts(signature: SignatureFacts, parts: Mapping[str, PartDigest]) -> None:
-    """Verify again only what depends on ``parts``, for a document that passed :func:`verify_core`.
-
-    The messages of a batch share one signature document, and nothing else in it can change.
-    Raises as :func:`verify_core` does.
-    """
-    for reference in signature.references:
-        if not reference.uri.startswith("#"):
-            _verify_reference(signature, reference, parts, allow_legacy=False)
-
-
 def _verify_reference(
     signature: SignatureFacts,
     reference: SignatureReference,

@@ -151,8 +151,8 @@ class GlobalConfiguration:
     def expires_at(self) -> datetime | None:
         """When our own parameters stop being valid; None means never."""
         own = self.own
-        moments = [m for m in (own.shared_expires_at, own.private_expires_at) if m is not None]
-        return min(moments, default=None)
+        first, other = own.shared_expires_at, own.private_expires_at
+        return min(first, other) if first is not None and other is not None else first or other
 
     def ensure_valid(self, at: datetime) -> None:
         """Return quietly while messages may be served.

@@ -7,6 +7,7 @@ Source: PR-MESSTRANSP 2.1; reference: ProxyMessageDecoder.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -54,6 +55,8 @@ from postroad.wire.xml_stream import StreamLimits
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_USUAL_TYPE = re.compile(r"multipart/mixed; charset=UTF-8; boundary=([0-9A-Za-z_-]{1,70})")
+"""As our writer and the reference's write it."""
 _SOAP_TYPES = frozenset({"text/xml", "application/xop+xml"})
 _KIND_BY_TYPE: dict[str, PartKind] = {
     kind.value: kind
@@ -145,13 +148,10 @@ class TransportDecoder:
         limits: TransportLimits | None = None,
         missing: FaultCode = FaultCode.MISSING_REST,
     ) -> None:
-        media_type = MediaType.parse(content_type)
-        if media_type.base != "multipart/mixed":
-            raise _bad_type(f"a transport message can't be {media_type.base}")
         self._limits = limits or _DEFAULT_LIMITS
         self._direction = direction
         self._missing = missing
-        self._boundary = media_type.boundary()
+        self._boundary = _boundary_of(content_type)
         self._reader = MultipartReader(self._boundary, _mime_limits(self._limits.ocsp_parts + 8))
         self._is_fresh = True
         self._stage = Stage.START
@@ -341,6 +341,17 @@ class TransportDecoder:
             )
         self._ended = True
         events.append(End())
+
+
+def _boundary_of(content_type: str) -> str:
+    """The boundary of a transport message; it is another one in each, so none is remembered."""
+    usual = _USUAL_TYPE.fullmatch(content_type)
+    if usual is not None:
+        return usual[1]
+    media_type = MediaType.parse(content_type)
+    if media_type.base != "multipart/mixed":
+        raise _bad_type(f"a transport message can't be {media_type.base}")
+    return media_type.boundary()
 
 
 def _bad_type(message: str) -> MalformedInput:

@@ -32,11 +32,11 @@ class TransportEncoder:
     for a body may hold anything.
     """
 
-    __slots__ = ("_attachments", "_direction", "_open", "_stage", "_top", "boundary")
+    __slots__ = ("_attachments", "_open", "_stage", "_top", "_transitions", "boundary")
 
     def __init__(self, boundary: str, direction: Direction) -> None:
         self.boundary = boundary
-        self._direction = direction
+        self._transitions = TRANSITIONS[direction]
         self._stage = Stage.START
         self._top = MultipartWriter(boundary)
         self._attachments: MultipartWriter | None = None
@@ -125,7 +125,7 @@ class TransportEncoder:
     def _part(
         self, kind: PartKind, content_type: str | None = None, headers: HeaderList = ()
     ) -> bytes:
-        following = TRANSITIONS[self._direction].get(self._stage, {}).get(kind)
+        following = self._transitions[self._stage].get(kind)
         if following is None or self._open:
             raise IllegalOrder(f"{kind.name} can't follow {self._stage.name}")
         prefix = b""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 def random_order(count: int) -> list[int]:
     """Return the indexes of ``count`` servers, shuffled."""
-    return random.sample(range(count), count)
+    return random.sample(range(count), count) if count > 1 else [*range(count)]
 
 
 class PeerConnector:

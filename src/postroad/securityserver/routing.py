@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections import OrderedDict
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Protocol
 
 from postroad.errors import FaultCode, RefusedRequest
@@ -66,14 +67,14 @@ def choose_servers(
                 f"{target} is not a security server that hosts {provider}",
                 code=FaultCode.INVALID_SECURITY_SERVER,
             )
-    open_servers = tuple(server for server in servers if server.maintenance is None)  # (3)
+    open_servers = tuple([server for server in servers if server.maintenance is None])  # (3)
     if not open_servers:
         message = servers[0].maintenance
         raise RefusedRequest(
             f"{servers[0].server_id} is in maintenance mode" + (f": {message}" if message else ""),
             code=FaultCode.MAINTENANCE_MODE,
         )
-    usable = tuple(server for server in open_servers if is_host(server.address))  # (4)
+    usable = tuple([server for server in open_servers if is_host(server.address)])  # (4)
     if not usable:
         raise RefusedRequest(
             f"no security server of {provider} has a usable address", code=FaultCode.UNKNOWN_MEMBER
@@ -81,6 +82,7 @@ def choose_servers(
     return usable
 
 
+@lru_cache(maxsize=1024)
 def is_host(address: str) -> bool:
     """Say whether an address can be a DNS name or an IP address."""
     if _NAME.fullmatch(address) is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -153,6 +153,10 @@ class TokensSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Whether a key that has a certificate may ask for another one."""
 
 
+# Asked for every message.
+_parse_server_id = lru_cache(maxsize=16)(SecurityServerId.parse)
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything in ``server.toml``, and the home directory it was read from."""
 
@@ -170,7 +174,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     @property
     def server_id(self) -> SecurityServerId:
         """This server's identifier."""
-        return SecurityServerId.parse(self.server.identifier)
+        return _parse_server_id(self.server.identifier)
 
     @property
     def home_path(self) -> Path:
