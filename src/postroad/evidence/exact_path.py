@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from postroad.crypto.algorithms import DigestAlgorithm
 from postroad.evidence.digests import PartDigest, encode_digest_list, encode_digest_pair
-from postroad.evidence.hashchain import STEP_END, encode_chain, encode_result, hash_value
+from postroad.evidence.hashchain import STEP_END, encode_chain, encode_result, written_hash_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,10 +25,9 @@ DIGEST: Final = DigestAlgorithm.SHA512
 MAX_STEPS: Final = 32
 """As many as a path through a tree of 2^32 messages has."""
 MAX_PARTS: Final = 64
-_STEP_END: Final = STEP_END.encode()
-_POINTER: Final = b" URI="
-_VALUE: Final = b"<DigestValue>"
-_NEIGHBOUR: Final = b"<ns2:HashValue>"
+_POINTER: Final = " URI="
+_VALUE: Final = "<DigestValue>"
+_NEIGHBOUR: Final = "<ns2:HashValue>"
 _TEXT_SIZE: Final = 88
 """Characters of a SHA-512 digest in base64."""
 
@@ -47,13 +46,12 @@ def prove_exactly(
     path = None if parts is None else _neighbours(chain, len(parts))
     if parts is None or path is None:
         return None
-    texts = [(hash_value(DIGEST, value, DIGEST), left) for value, left in path]
-    if encode_chain(texts, parts, DIGEST) != chain:
+    if encode_chain([(text, left) for text, _, left in path], parts, DIGEST) != chain:
         return None
     value = parts[0].value
     if len(parts) > 1:
         value = DIGEST.digest(encode_digest_list([(DIGEST, part.value) for part in parts]))
-    for neighbour, left in reversed(path):
+    for _, neighbour, left in reversed(path):
         pair = (neighbour, value) if left else (value, neighbour)
         value = DIGEST.digest(encode_digest_pair(DIGEST, *pair))
     return parts if encode_result(chain_file, DIGEST, value) == result else None
@@ -71,21 +69,22 @@ def _sha512_parts(inputs: Mapping[str, PartDigest | bytes]) -> list[PartDigest] 
     return parts
 
 
-def _neighbours(chain: bytes, parts: int) -> list[tuple[bytes, bool]] | None:
-    """Cut out what looks like the neighbours of the path, and whether each stands to the left.
+def _neighbours(chain: bytes, parts: int) -> list[tuple[str, bytes, bool]] | None:
+    """Cut out what looks like the neighbours of the path: as written, as digests, whether left.
 
     Whether they are that shows when the chain is written again.
     """
-    steps = chain.split(_STEP_END, MAX_STEPS)[:-1]
-    if parts > 1:
-        del steps[-1:]  # it holds the parts
-    path = []
-    for step in steps:
-        at = step.find(_NEIGHBOUR)
-        begin = step.find(_VALUE, at) + len(_VALUE)
-        try:
-            value = a2b_base64(step[begin : begin + _TEXT_SIZE], strict_mode=True)
-        except ValueError:
-            return None
-        path.append((value, step.find(_POINTER) > at))
+    try:
+        steps = chain.decode("ascii").split(STEP_END, MAX_STEPS)[:-1]
+        if parts > 1:
+            del steps[-1:]  # it holds the parts
+        path = []
+        for step in steps:
+            at = step.find(_NEIGHBOUR)
+            begin = step.find(_VALUE, at) + len(_VALUE)
+            value = step[begin : begin + _TEXT_SIZE]
+            digest = a2b_base64(value, strict_mode=True)
+            path.append((written_hash_value(value), digest, step.find(_POINTER) > at))
+    except ValueError:  # characters beyond ASCII, or what isn't base64
+        return None
     return path

@@ -84,7 +84,7 @@ class HashTree:
         algorithm = self._algorithm
         part = PartDigest(name, algorithm, self.leaf(index))
         path = [
-            (hash_value(algorithm, value, algorithm), left)
+            (_hash_value(algorithm, value, algorithm), left)
             for value, left in _path(self._levels[:-1], index)
         ]
         return encode_chain(path, [part], algorithm)
@@ -109,7 +109,7 @@ def build_hash_chains(
         raise ValueError("one message of one part is signed itself, without a hash chain")
     levels = _build_levels([_leaf(parts, algorithm) for parts in messages], algorithm)
     # Each digest but the top stands in the chains of many messages: it is written once.
-    texts = [[hash_value(*node, algorithm) for node in level] for level in levels[:-1]]
+    texts = [[_hash_value(*node, algorithm) for node in level] for level in levels[:-1]]
     return BuiltChains(
         result=encode_result(chain_file, *levels[-1][0]),
         chains=tuple(
@@ -231,24 +231,27 @@ def step_ref(number: int) -> str:
 
 
 def _data_ref(part: PartDigest, default: DigestAlgorithm) -> str:
+    # The method is written only where it differs from the chain's default, as peers do.
+    method = "" if part.algorithm is default else _method(part.algorithm)
     return (
         f'        <ns2:DataRef URI="{escape_attribute(part.name)}">\n'
-        f"{_digest(part.algorithm, part.value, default)}"
+        f"{_digest(_base64(part.value), method)}"
         f"        </ns2:DataRef>\n"
     )
 
 
-def hash_value(algorithm: DigestAlgorithm, value: bytes, default: DigestAlgorithm) -> str:
+def _hash_value(algorithm: DigestAlgorithm, value: bytes, default: DigestAlgorithm) -> str:
     """Write a neighbour's digest as a child of a step."""
-    return (
-        f"        <ns2:HashValue>\n{_digest(algorithm, value, default)}        </ns2:HashValue>\n"
-    )
+    return written_hash_value(_base64(value), "" if algorithm is default else _method(algorithm))
 
 
-def _digest(algorithm: DigestAlgorithm, value: bytes, default: DigestAlgorithm) -> str:
-    # The method is written only where it differs from the chain's default, as peers do.
-    method = "" if algorithm is default else _method(algorithm)
-    return f"{method}            <DigestValue>{_base64(value)}</DigestValue>\n"
+def written_hash_value(text: str, method: str = "") -> str:
+    """Write a neighbour's digest, given in base64, as a child of a step."""
+    return f"        <ns2:HashValue>\n{_digest(text, method)}        </ns2:HashValue>\n"
+
+
+def _digest(text: str, method: str) -> str:
+    return f"{method}            <DigestValue>{text}</DigestValue>\n"
 
 
 def _method(algorithm: DigestAlgorithm) -> str:

@@ -7,13 +7,15 @@ Source: PR-MESSTRANSP 2.1; reference: ProxyMessageEncoder.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from postroad.messages.events import COMPLETE, TRANSITIONS, Direction, PartKind, Stage
 from postroad.wire.mime import MultipartWriter
 
 if TYPE_CHECKING:
     from postroad.wire.headers import HeaderList
+
+_CONTENT_TYPES: Final = {kind: kind.value for kind in PartKind}
 
 
 class IllegalOrder(RuntimeError):
@@ -133,4 +135,4 @@ class TransportEncoder:
             prefix = self._attachments.finish()
             self._attachments = None
         self._stage = following
-        return prefix + self._top.begin_part(content_type or kind.value, headers)
+        return prefix + self._top.begin_part(content_type or _CONTENT_TYPES[kind], headers)

@@ -13,7 +13,7 @@ import hashlib
 import hmac
 import re
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 from postroad.errors import FaultCode, MalformedInput, PostroadError, TrustError
@@ -100,7 +100,7 @@ class _Target:
     query: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RestRequest:
     r"""A REST request: verb, raw target (still percent-escaped) and the headers that travel.
 
@@ -116,13 +116,22 @@ class RestRequest:
     method: str
     target: str
     headers: HeaderList
+    query_id: str = field(init=False, repr=False, compare=False)
+    """The X-Road-Id; empty if a peer sent none."""
+    request_id: str = field(init=False, repr=False, compare=False)
+    """The identifier of this exchange, made by the client's server; empty if there is none."""
     _block: bytes = field(init=False, repr=False, compare=False)
     _last: dict[str, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # Both are asked for again and again while the message is carried.
-        object.__setattr__(self, "_block", _encode_block((self.method, self.target), self.headers))
-        object.__setattr__(self, "_last", _last_values(self.headers))
+        # What is asked for again and again while the message is carried is worked out once.
+        last = _last_values(self.headers)
+        own = self.__dict__
+        own["_block"] = _encode_block((self.method, self.target), self.headers)
+        own["_last"] = last
+        own["query_id"] = last.get("x-road-id", "")
+        # Looked up in lower case only: that is how the sender writes it (reference behaviour).
+        own["request_id"] = dict(self.headers).get("x-road-request-id", "")
 
     @classmethod
     def parse(cls, block: bytes) -> RestRequest:
@@ -150,7 +159,7 @@ class RestRequest:
         """The bytes that are transported, hashed, signed and logged."""
         return self._block
 
-    @property
+    @cached_property
     def service(self) -> ServiceId:
         """The service that the target names."""
         return _parse_target(self.target).service
@@ -165,7 +174,7 @@ class RestRequest:
         """Raw query without the question mark, or None."""
         return _parse_target(self.target).query
 
-    @property
+    @cached_property
     def client(self) -> ClientId:
         """The service client: the last X-Road-Client header."""
         value = self._last.get("x-road-client")
@@ -175,18 +184,6 @@ class RestRequest:
                 code=FaultCode.INVALID_CLIENT_IDENTIFIER,
             )
         return _client_of(value)
-
-    @property
-    def query_id(self) -> str:
-        """The X-Road-Id; empty if a peer sent none."""
-        return self._last.get("x-road-id", "")
-
-    @property
-    def request_id(self) -> str:
-        """The identifier of this exchange, made by the client's server; empty if there is none."""
-        # Looked up in lower case only: that is how the sender writes it (reference behaviour).
-        found = [value for name, value in self.headers if name == "x-road-request-id"]
-        return found[-1] if found else ""
 
     @property
     def target_server(self) -> SecurityServerId | None:
