@@ -166,3 +166,24 @@ def test_is_ready_when_every_child_is(run: Callable[..., Running], tmp_path: Pat
         wait_for(lambda: running.status()["state"] == "running")
         assert running.stop() == 0
         assert listener.recv(100) == b"STOPPING=1"
+
+
+def test_a_child_works_while_modules_of_later_ones_are_imported(
+    run: Callable[..., Running], tmp_path: Path
+) -> None:
+    (tmp_path / "heavy_module.py").write_text(
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "events = Path(sys.argv[1]) / 'events'\n"
+        "until = time.monotonic() + 20\n"
+        "while 'started a' not in events.read_text().splitlines() and time.monotonic() < until:\n"
+        "    time.sleep(0.02)\n"
+        "with events.open('a') as file:\n"
+        "    file.write('imported\\n')\n"
+    )
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    running = run('[child("a"), child("b", modules=("heavy_module",))]', PYTHONPATH=path)
+    wait_for(lambda: "started b" in running.events())
+    events = running.events()
+    assert events.index("started a") < events.index("imported") < events.index("started b")
+    assert running.stop() == 0

@@ -10,6 +10,7 @@ with growing delays; all children die when the supervisor does.
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import signal
@@ -46,6 +47,8 @@ class Child:
 
     name: str
     target: Callable[[], None]
+    modules: Sequence[str] = ()
+    """Imported in the supervisor before the fork, so that this child and later ones share them."""
     stop_order: int = 0
     """Children with a lower number are stopped, and waited for, before those with a higher."""
     is_ready: Callable[[], bool] | None = None
@@ -93,8 +96,6 @@ class Supervisor:
     def run(self) -> int:
         """Run until told to stop; the process's exit code."""
         self._lives = [_Life(child) for child in self.children]
-        gc.collect()
-        gc.freeze()  # the children's collector leaves the shared pages alone
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
         try:
             while not self._stopping:
@@ -117,6 +118,7 @@ class Supervisor:
                 self._start(life)
 
     def _start(self, life: _Life) -> None:
+        _import(life.child.modules)
         sys.stdout.flush()
         sys.stderr.flush()
         parent = os.getpid()
@@ -233,6 +235,20 @@ class Supervisor:
             write_atomic(self.status_path, json.dumps({"at": at, **status}, indent=2).encode())
         except OSError as error:
             self.report("status not written", {"reason": error.strerror})
+
+
+def _import(modules: Sequence[str]) -> None:
+    """Import what a child needs, unless an earlier one needed it, too."""
+    if all(module in sys.modules for module in modules):
+        return
+    gc.disable()  # next to nothing of a module is garbage, and looking for it takes long
+    try:
+        for module in modules:
+            importlib.import_module(module)
+    finally:
+        gc.enable()
+    gc.collect()
+    gc.freeze()  # the children's collector leaves the shared pages alone
 
 
 def _become(child: Child, parent: int) -> None:

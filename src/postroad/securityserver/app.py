@@ -13,7 +13,6 @@ the start that needs the database library is done in a process that ends at once
 from __future__ import annotations
 
 import fcntl
-import importlib
 import os
 from dataclasses import dataclass
 from functools import partial
@@ -37,11 +36,6 @@ if TYPE_CHECKING:
 
     from postroad.securityserver.settings import Settings
 
-_PRELOADED: Final = (
-    "postroad.securityserver.worker",
-    "postroad.securityserver.background",
-    "postroad.securityserver.messagelog.writer",
-)
 _DRAIN: Final = 40.0
 """Seconds for a worker to finish running exchanges; it gives up by itself before that."""
 _WORKERS, _BACKGROUND, _SERVICES = range(3)
@@ -54,7 +48,7 @@ class SignerProcess:
 
     run: Callable[[], None]
     module: str
-    """Imported before the fork."""
+    """What it needs, imported before the fork."""
     secret_descriptor: int | None = None
     """A file descriptor with the PIN, which no other process may keep open."""
     run_device: Callable[[str], None] | None = None
@@ -75,8 +69,6 @@ def run(settings: Settings, signer: SignerProcess) -> int:
     lock = _lock(settings.run_path / "server.lock")
     try:
         _prepare_serverconf(settings, signer)
-        for module in (*_PRELOADED, signer.module):
-            importlib.import_module(module)
         log = logger("supervisor")
         supervisor = Supervisor(
             children=children(settings, signer),
@@ -112,12 +104,17 @@ def prepare_directories(settings: Settings) -> None:
 
 
 def children(settings: Settings, signer: SignerProcess) -> Sequence[Child]:
-    """All processes of a server, in the order of starting."""
+    """All processes of a server, in the order of starting.
+
+    Logging a token in takes longest, so the signer starts first, and does that while the supervisor
+    imports what the others need.
+    """
     guarded = partial(_without_secrets, signer)
     return (
         Child(
             "signer",
             signer.run,
+            modules=(signer.module,),
             stop_order=_SERVICES,
             is_ready=partial(accepts_connections, settings.signer_socket),
         ),
@@ -125,18 +122,21 @@ def children(settings: Settings, signer: SignerProcess) -> Sequence[Child]:
         Child(
             "logwriter",
             partial(guarded, partial(_write_log, settings)),
+            modules=("postroad.securityserver.messagelog.writer",),
             stop_order=_SERVICES,
             is_ready=partial(accepts_connections, settings.logwriter_socket),
         ),
         Child(
             "background",
             partial(guarded, partial(_run_background, settings)),
+            modules=("postroad.securityserver.background",),
             stop_order=_BACKGROUND,
         ),
         *(
             Child(
                 f"worker-{index}",
                 partial(guarded, partial(_work, settings, index)),
+                modules=("postroad.securityserver.worker",),
                 stop_order=_WORKERS,
                 is_ready=partial(_listens, settings),
                 stop_timeout=_DRAIN,

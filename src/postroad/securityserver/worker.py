@@ -67,7 +67,7 @@ DRAIN_SECONDS: Final = 30.0
 """How long running exchanges may take to finish after SIGTERM."""
 LOOK_INTERVAL: Final = 1.0
 GC_THRESHOLDS: Final = (20_000, 20, 50)
-TROUBLED_LOOK_INTERVAL: Final = 0.25
+TROUBLED_LOOK_INTERVAL: Final = 0.1
 """Seconds until the next look while something is missing, as at every start."""
 KEY_INTERVAL: Final = 5.0
 """Seconds between two looks at files, and at the authentication key."""
