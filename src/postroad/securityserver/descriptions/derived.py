@@ -42,6 +42,23 @@ class Derived:
     """What a person should look at before it is used."""
 
 
+class Warnings:
+    """Warnings, up to a number that a person may read."""
+
+    def __init__(self) -> None:
+        self.texts: tuple[str, ...] = ()
+
+    @property
+    def are_enough(self) -> bool:
+        """Whether no more are taken."""
+        return len(self.texts) >= MAX_WARNINGS
+
+    def add(self, text: str) -> None:
+        """One more, cut to a line."""
+        if not self.are_enough:
+            self.texts += (text.replace("\n", " ")[:300],)
+
+
 def check_identifier(what: str, text: str) -> str:
     """The text, if it may be a part of an identifier; ``MalformedInput`` otherwise.
 

@@ -8,7 +8,9 @@ HttpUrlConnectionConfig.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from postroad.adapters.http_client import ClientTls, HttpClient
@@ -17,6 +19,7 @@ from postroad.adapters.tls import provider_client_context
 from postroad.errors import FaultCode, RefusedRequest, UnavailablePeer
 from postroad.messages.wsdl_masking import MAX_DESCRIPTION_BYTES
 from postroad.securityserver.descriptions.openapi import derive_openapi
+from postroad.securityserver.descriptions.openapi_validation import find_violations
 from postroad.securityserver.descriptions.wsdl import derive_wsdl
 from postroad.securityserver.serverconf.models import DescriptionType
 from postroad.securityserver.serverconf.services import check_url
@@ -40,7 +43,9 @@ async def fetch_derived(
     document = await fetch_document(url, identity)
     if kind is DescriptionType.WSDL:
         return derive_wsdl(document)
-    return derive_openapi(document, code=code, url=url)
+    derived = derive_openapi(document, code=code, url=url)
+    violations = await asyncio.to_thread(find_violations, document)
+    return replace(derived, warnings=(*derived.warnings, *violations))
 
 
 async def fetch_document(url: str, identity: InternalIdentity) -> bytes:

@@ -1,24 +1,25 @@
 """Which endpoints does an OpenAPI document describe, and where is its service?
 
-Everything stays inside the document: what it refers to elsewhere is never fetched. Source: UG-SS
-6.1.2; reference: OpenApiParser.
+Everything stays inside the document: what it refers to elsewhere is never fetched. Whether it keeps
+the OpenAPI specification is asked elsewhere (`openapi_validation`). Source: UG-SS 6.1.2; reference:
+OpenApiParser.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin
 
 import msgspec
-from openapi_spec_validator import OpenAPIV30SpecValidator, OpenAPIV31SpecValidator
 
 from postroad.authorization.rights import Endpoint, parse_endpoint
-from postroad.errors import MalformedInput, PostroadError
+from postroad.errors import MalformedInput
 from postroad.securityserver.descriptions.derived import (
-    MAX_WARNINGS,
     Derived,
     DerivedService,
+    Warnings,
     check_identifier,
     malformed,
 )
@@ -40,37 +41,45 @@ def derive_openapi(document: bytes, *, code: str, url: str) -> Derived:
 
     The address of the service is the first of ``servers``, relative to ``url``; path variables
     become ``*``. An address with variables stays as it is, which is no address that can be called.
-    What breaks the OpenAPI specification is a warning. Raises ``MalformedInput`` for another
-    version than 3.0.x and 3.1.0, and for what is no OpenAPI document at all.
+    Endpoints that nobody could call are left out with a warning. Raises as ``read_openapi``.
+    """
+    read = read_openapi(document)
+    warnings = Warnings()
+    endpoints = tuple(_endpoints(read.tree.get("paths"), warnings))
+    for reference in read.foreign_references:
+        warnings.add(f"not followed: the reference {reference!r}")
+    service = DerivedService(
+        code=check_identifier("the service code", code),
+        url=_base_url(read.tree.get("servers"), url),
+    )
+    return Derived(services=(service,), endpoints=endpoints, warnings=warnings.texts)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenApi:
+    """An OpenAPI document as plain values."""
+
+    tree: dict[str, object]
+    local: dict[str, object]
+    """The same with every reference to elsewhere replaced by nothing."""
+    foreign_references: tuple[str, ...]
+    is_31: bool
+    """Whether its version is 3.1.0; otherwise it is 3.0.x."""
+
+
+def read_openapi(document: bytes) -> OpenApi:
+    """Read a document in YAML or JSON.
+
+    Raises ``MalformedInput`` for another version than 3.0.x and 3.1.0, for what is no OpenAPI
+    document at all, and for one that is too large or too deep.
     """
     tree = _read(document)
     version = tree.get("openapi")
     text = version if isinstance(version, str | int | float) else ""
     if not (str(text).startswith("3.0") or text == "3.1.0"):
         raise malformed(f"OpenAPI version {str(text)[:20]!r} isn't supported")
-    warnings = _Warnings()
-    endpoints = tuple(_endpoints(tree.get("paths"), warnings))
-    _validate(tree, warnings, is_31=text == "3.1.0")
-    service = DerivedService(
-        code=check_identifier("the service code", code), url=_base_url(tree.get("servers"), url)
-    )
-    return Derived(services=(service,), endpoints=endpoints, warnings=warnings.texts)
-
-
-class _Warnings:
-    """Warnings, up to a number that a person may read."""
-
-    def __init__(self) -> None:
-        self.texts: tuple[str, ...] = ()
-
-    @property
-    def are_enough(self) -> bool:
-        return len(self.texts) >= MAX_WARNINGS
-
-    def add(self, text: str) -> None:
-        """One more."""
-        if not self.are_enough:
-            self.texts += (text.replace("\n", " ")[:300],)
+    local, foreign = _without_foreign_references(tree)
+    return OpenApi(tree, local, foreign, text == "3.1.0")
 
 
 def _read(document: bytes) -> dict[str, object]:
@@ -101,7 +110,7 @@ def _base_url(servers: object, url: str) -> str:
         raise malformed(f"the service's address {base[:200]!r} is none") from error
 
 
-def _endpoints(paths: object, warnings: _Warnings) -> Iterator[Endpoint]:
+def _endpoints(paths: object, warnings: Warnings) -> Iterator[Endpoint]:
     if paths is None:
         return
     if not isinstance(paths, dict):
@@ -122,43 +131,12 @@ def _endpoints(paths: object, warnings: _Warnings) -> Iterator[Endpoint]:
                 yield endpoint
 
 
-def _validate(tree: dict[str, object], warnings: _Warnings, *, is_31: bool) -> None:
-    local = _without_foreign_references(tree, warnings)
-    validator = _Validator31(local) if is_31 else _Validator30(local)
-    try:
-        for error in validator.iter_errors():
-            if _is_unquoted_number(error.validator_value, error.instance):
-                continue
-            place = "/".join(str(part) for part in error.absolute_path)
-            warnings.add(f"{place}: {error.message}" if place else error.message)
-            if warnings.are_enough:
-                return
-    except PostroadError:
-        raise
-    except Exception as error:  # noqa: BLE001 - the library fails in many ways on what breaks the specification
-        warnings.add(f"the document can't be validated: {type(error).__name__}: {error}")
-
-
-def _is_unquoted_number(wanted: object, found: object) -> bool:
-    """A version such as 1.0 that stands without quotes in YAML: everybody reads it as a text."""
-    return wanted == "string" and isinstance(found, int | float)
-
-
-class _Validator30(OpenAPIV30SpecValidator):
-    """As the library has it, without access to anything."""
-
-    resolver_handlers = {}  # noqa: RUF012 - the library's form
-
-
-class _Validator31(OpenAPIV31SpecValidator):
-    """As the library has it, without access to anything."""
-
-    resolver_handlers = {}  # noqa: RUF012 - the library's form
-
-
-def _without_foreign_references(tree: dict[str, object], warnings: _Warnings) -> dict[str, object]:
+def _without_foreign_references(
+    tree: dict[str, object],
+) -> tuple[dict[str, object], tuple[str, ...]]:
     """A copy in which every reference stays inside the document."""
     left = MAX_NODES
+    foreign: list[str] = []
 
     def copied(value: object, depth: int) -> object:
         nonlocal left
@@ -171,7 +149,7 @@ def _without_foreign_references(tree: dict[str, object], warnings: _Warnings) ->
             return value
         reference = value.get("$ref")
         if isinstance(reference, str) and not reference.startswith("#"):
-            warnings.add(f"not followed: the reference {reference[:200]!r}")
+            foreign.append(reference[:200])
             return {}
         return {
             key: copied(each, depth + 1)
@@ -180,4 +158,4 @@ def _without_foreign_references(tree: dict[str, object], warnings: _Warnings) ->
         }
 
     result = copied(tree, 0)
-    return result if isinstance(result, dict) else {}
+    return (result if isinstance(result, dict) else {}), tuple(foreign)
