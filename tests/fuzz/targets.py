@@ -34,8 +34,12 @@ from postroad.identifiers import SecurityServerId, ServiceId, parse_client_id
 from postroad.messages.decoder import TransportDecoder
 from postroad.messages.events import Direction
 from postroad.messages.faults import parse_soap_fault
+from postroad.messages.openapi_masking import mask_openapi
 from postroad.messages.rest import RestRequest, RestResponse
 from postroad.messages.soap_reading import read_soap
+from postroad.messages.wsdl_masking import mask_wsdl
+from postroad.securityserver.descriptions.openapi import derive_openapi
+from postroad.securityserver.descriptions.wsdl import derive_wsdl
 from postroad.wire.mime import MediaType
 from support.signing import CLIENT, NOW
 
@@ -58,6 +62,22 @@ _XML_WORDS = (
     b'<?xml version="1.0" encoding="UTF-16"?>',
     b"2026-13-45T99:99:99Z",
     b"====",
+)
+_YAML_WORDS = (
+    b"&a ",
+    b"*a",
+    b"<<: *a",
+    b"!!binary ",
+    b"- ",
+    b": ",
+    b"[",
+    b"{",
+    b"|\n",
+    b"---\n",
+    b"$ref",
+    b"servers",
+    b"url",
+    b"{x}",
 )
 _DER_WORDS = (
     b"\x30\x00",
@@ -307,6 +327,27 @@ def _identifiers(data: bytes) -> None:
         raise MalformedInput("nothing of all that", code=FaultCode.INVALID_REQUEST)
 
 
+def _wsdl(data: bytes) -> None:
+    masked = mask_wsdl(data)
+    assert mask_wsdl(masked) == masked
+    derive_wsdl(data)
+
+
+def _openapi(data: bytes) -> None:
+    refused: list[PostroadError] = []
+    for read in (
+        partial(mask_openapi, is_json=False),
+        partial(mask_openapi, is_json=True),
+        partial(derive_openapi, code="x", url="http://h/a"),
+    ):
+        try:
+            read(data)
+        except PostroadError as error:
+            refused.append(error)
+    if len(refused) == 3:
+        raise refused[0]
+
+
 def _target(
     name: str,
     parse: Callable[[bytes], object],
@@ -360,6 +401,13 @@ TARGETS = {
             read_soap,
             _files("messages/*.request", "messages/metaservice/*"),
             _XML_WORDS,
+        ),
+        _target("wsdl", _wsdl, _files("descriptions/*.wsdl"), _XML_WORDS),
+        _target(
+            "openapi",
+            _openapi,
+            _files("descriptions/*.yaml", "descriptions/*.yml", "descriptions/*.json"),
+            _YAML_WORDS,
         ),
         _target("signature", _signature, corpus.signatures, _XML_WORDS),
         _target("verified_signature", _verified_signature, corpus.signatures, _XML_WORDS),
