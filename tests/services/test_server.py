@@ -17,11 +17,22 @@ from typing import Any
 
 import pytest
 
+from postroad.adapters.files import write_atomic
 from postroad.crypto.certificates import Certificate
 from postroad.globalconf.anchor import build_anchor
+from support.softhsm import LIBRARY, SoftHsm
+from support.softhsm import PIN as HSM_PIN
 
 PIN = "canary-pin-4711-secret"
 CERTIFICATE = Path(__file__).parents[1] / "data/reference/certs/client.pem"
+DEVICE = f"""
+[tokens]
+pin_file = "pins"
+
+[devices.hsm]
+library = "{LIBRARY}"
+token_id_format = "{{label}}"
+"""
 PROGRAM = [sys.executable, "-m", "postroad", "server"]
 
 
@@ -78,10 +89,15 @@ def server(tmp_path: Path) -> Iterator[Server]:
         *("--host", address, "--client-host", address),
     )
     assert made.returncode == 0, made.stderr
+    hsm = SoftHsm(tmp_path / "hsm")
+    hsm.add_token("seal")
+    write_atomic(home / "pins", f"seal:{HSM_PIN}\nother:x\n".encode())
+    with (home / "server.toml").open("a") as settings:
+        settings.write(DEVICE)
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
             [*PROGRAM, "run", "--home", str(home)],
-            env={**os.environ, "POSTROAD_TOKEN_PIN": PIN},
+            env={**hsm.environment, "POSTROAD_TOKEN_PIN": PIN},
             stdout=log,
             stderr=log,
         )
@@ -114,6 +130,19 @@ def test_life_of_a_server(server: Server, tmp_path: Path) -> None:
     wait_for(lambda: server.pid("signer") not in {0, killed})
     wait_for(lambda: "logged in" in server.ask("token", "status").stdout)
 
+    # So does the process of a hardware token's library, and the signer never noticed.
+    def seal_is_open() -> bool:
+        return "logged in" in server.ask("token", "status", "--token", "seal").stdout
+
+    signer, crashed = server.pid("signer"), server.pid("token-hsm")
+    wait_for(seal_is_open)
+    made = server.ask("key", "generate", "--label", "seal", "--usage", "sign", "--token", "seal")
+    assert made.returncode == 0, made.stderr
+    os.kill(crashed, signal.SIGSEGV)
+    wait_for(lambda: server.pid("token-hsm") not in {0, crashed} and seal_is_open())
+    assert made.stdout.strip() in server.ask("key", "list").stdout
+    assert server.pid("signer") == signer
+
     # A second server in the same home is refused.
     second = server.ask("run")
     assert second.returncode == 2
@@ -130,10 +159,13 @@ def test_life_of_a_server(server: Server, tmp_path: Path) -> None:
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(60) == 0
     assert "stopped" in server.ask("status").stdout
-    assert PIN.encode() not in (tmp_path / "log").read_bytes()
+    log = (tmp_path / "log").read_bytes()
+    assert PIN.encode() not in log
+    assert HSM_PIN.encode() not in log
     for path in server.home.rglob("*"):
-        if path.is_file():
+        if path.is_file() and path.name != "pins":
             assert PIN.encode() not in path.read_bytes(), path
+            assert HSM_PIN.encode() not in path.read_bytes(), path
 
 
 def test_every_process_ends_when_the_supervisor_is_killed(server: Server) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from typing import Annotated, Final, Literal
+from urllib.parse import quote
 
 import msgspec
 
@@ -71,9 +72,25 @@ class DeviceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             "{serialNumber}": serial_number,
             "{label}": label,
         }
-        return re.sub(
+        text = re.sub(
             r"\{\w+\}", lambda found: values.get(found[0], found[0]), self.token_id_format
         )
+        shown = "".join(letter if letter.isprintable() else "?" for letter in text)
+        return shown or f"{name}{slot_index}"
+
+
+def directory_name(token_id: str) -> str:
+    """The name of the directory of a token's record; labels are the device's, and may be hostile.
+
+    ``urllib.parse.unquote`` gives the id back.
+    """
+    name = quote(token_id, safe="")
+    return name.replace(".", "%2E") if not name.strip(".") else name
+
+
+def is_device_name(name: str) -> bool:
+    """Whether a section ``[devices.NAME]`` may have that name, which is a file's name, too."""
+    return _NAME.fullmatch(name) is not None
 
 
 def key_id_of(object_id: bytes, public_key_der: bytes) -> str:
@@ -90,7 +107,7 @@ def key_id_of(object_id: bytes, public_key_der: bytes) -> str:
 def check_device_names(devices: dict[str, DeviceSettings], *, source: str) -> None:
     """Raise ``ConfigurationError`` for a section whose name can't be a file's name, too."""
     for name in devices:
-        if not _NAME.fullmatch(name):
+        if not is_device_name(name):
             raise ConfigurationError(
                 f"{source}: [devices.{name}]: a device's name has letters, digits, '-' and '_'"
             )

@@ -11,10 +11,11 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import msgspec
 
+from postroad.adapters.hardware_devices import directory_name
 from postroad.adapters.logs import logger
 from postroad.adapters.pkcs11_library import Pkcs11Library
 from postroad.adapters.pkcs11_tokens import Pkcs11Token
@@ -208,7 +209,7 @@ class DeviceService:
 
     def _know(self, token_id: str) -> None:
         store = Pkcs11Token(self._library, token_id)
-        directory = self._directory / quote(token_id, safe="")
+        directory = self._directory / directory_name(token_id)
         keyring = Keyring(
             directory,
             self._directory,  # nothing is lent from here, so OCSP responses don't matter
@@ -226,7 +227,7 @@ class DeviceService:
                 "the token is there; only the record of one that is away can be forgotten",
                 code=FaultCode.TOKEN_NOT_AVAILABLE,
             )
-        directory = self._directory / quote(token_id, safe="")
+        directory = self._directory / directory_name(token_id)
         (directory / "token.json").unlink(missing_ok=True)
         if directory.is_dir():
             directory.rmdir()

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from postroad.adapters.hardware_devices import key_id_of
+from postroad.adapters.hardware_devices import directory_name, is_device_name, key_id_of
 from postroad.adapters.signer_protocol import (
     SOFTWARE_ID,
     CertificateRecord,
@@ -73,8 +72,10 @@ def import_keyconf(source: Path, target: Path, pin: str) -> ImportReport:
     for device in devices:
         if device.kind == SOFTWARE_DEVICE:
             records.append((target, _record(device, report, stores)))
+        elif not is_device_name(device.kind):
+            report.left.append(f"token {device.id!r}: no section can be called {device.kind!r}")
         else:
-            directory = target / "devices" / device.kind / quote(device.id, safe="")
+            directory = target / "devices" / device.kind / directory_name(device.id)
             records.append((directory, _record(device, report, None)))
     known = {key.id for _, record in records for key in record.keys}
     for key_id, key in stores.items():
