@@ -36,6 +36,7 @@ from postroad.centralserver.tls_certificates import ensure_tls_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from sqlalchemy.engine import Engine
@@ -86,6 +87,11 @@ class CentralServerNode:
             software, section.device, device_pin.split("\n", 1)[0].strip("\r")
         )
 
+    def published_at(self, key_id: str) -> datetime | None:
+        """When a configuration that announces a key was first published; None if never."""
+        status = load_status(self.settings)
+        return status.announced.get(key_id) if status is not None else None
+
     def activate_key(
         self, key_id: str, actor: str, *, force: bool = False
     ) -> Sequence[ChangeLogEntry]:
@@ -94,9 +100,8 @@ class CentralServerNode:
         Refused, unless ``force``, until it has been published long enough for every client to have
         learnt of it: a key that was made while the generation failed is known to nobody.
         """
-        status = load_status(self.settings)
-        published = status.announced.get(key_id) if status is not None else None
         with self.changing(actor) as change:
+            published = self.published_at(key_id)
             activate_signing_key(change, key_id, published_at=published, force=force)
         return change.entries
 

@@ -110,6 +110,10 @@ class SigningToken:
         algorithm = SignatureAlgorithm.for_key(key.public_key(), digest)
         return algorithm, lambda data: sign_data(key, algorithm, data, ecdsa_raw=False)
 
+    def close(self) -> None:
+        """Forget the private keys; whoever still holds this token must open it again."""
+        self._keys = {}
+
 
 class HardwareSigningToken(SigningToken):
     """A hardware token for new keys, beside the node's own for those that were there before.
@@ -161,6 +165,13 @@ class HardwareSigningToken(SigningToken):
                 return sign_data(key, algorithm, data, ecdsa_raw=False)
 
         return algorithm, sign
+
+    def close(self) -> None:
+        """Log out of the hardware token, and forget the keys of the other."""
+        with self._lock:
+            self._keys = {}
+            self._store.close()
+        self._software.close()
 
 
 def open_hardware_token(

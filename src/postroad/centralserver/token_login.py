@@ -13,6 +13,7 @@ from postroad.centralserver.signing_keys import SigningToken
 from postroad.errors import ConfigurationError, FaultCode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 TOKEN_ID = "0"  # noqa: S105 - the reference's id of the software token
@@ -22,8 +23,16 @@ TOKEN_NAME = "softToken-0"  # noqa: S105 - its friendly name there
 class TokenLogin:
     """The node's token, open or closed; threads may share it."""
 
-    def __init__(self, directory: Path, opened: SigningToken | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        opened: SigningToken | None = None,
+        *,
+        unlock: Callable[[str], SigningToken] | None = None,
+    ) -> None:
+        """``unlock`` opens it with its PIN, and a hardware token with it; see the opened node."""
         self._directory = directory
+        self._unlock = unlock or (lambda pin: SigningToken(directory, pin))
         self._opened = opened
         self._lock = threading.Lock()
 
@@ -54,9 +63,11 @@ class TokenLogin:
         Raises ``ConfigurationError``: ``token_not_initialized``, or ``pin_incorrect``.
         """
         with self._lock:
-            self._opened = SigningToken(self._directory, pin)
+            self._opened = self._unlock(pin)
 
     def logout(self) -> None:
         """Close the token: nothing is signed until somebody logs in again."""
         with self._lock:
-            self._opened = None
+            opened, self._opened = self._opened, None
+            if opened is not None:
+                opened.close()

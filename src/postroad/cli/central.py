@@ -147,7 +147,7 @@ def run(home: Path) -> None:
 
     with opened(home) as node:
         configure_logging(process="central", style=node.settings.central.log_format)
-        login = TokenLogin(node.settings.token_path)
+        login = TokenLogin(node.settings.token_path, unlock=node.unlock)
         if not node.settings.management_api.enabled or (
             login.is_initialized and knows_pin(node.settings)
         ):

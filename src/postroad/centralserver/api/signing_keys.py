@@ -14,11 +14,11 @@ import msgspec
 from postroad.centralserver.api.operations import Call, Operation, any_of
 from postroad.centralserver.api.refusals import ApiRefusal, validation_failure
 from postroad.centralserver.api.schemas import Payload, Text
+from postroad.centralserver.registry.change import details_of
 from postroad.centralserver.registry.refusals import Problem, RegistryRefusal
 from postroad.centralserver.registry.sources import (
     ANNOUNCEMENT,
     SourceType,
-    activate_signing_key,
     active_key,
     find_source,
     load_signing_key,
@@ -79,7 +79,8 @@ def key_payload(call: Call, row: KeyRow) -> ConfigurationSigningKey:
     actions = []
     if is_open and not row.is_active:
         actions.append("DELETE")
-        if call.node.clock.now() >= row.generated_at + ANNOUNCEMENT:
+        published = call.node.published_at(row.key_identifier)
+        if published is not None and call.node.clock.now() >= published + ANNOUNCEMENT:
             actions.append("ACTIVATE")
     return ConfigurationSigningKey(
         id=row.key_identifier,
@@ -119,8 +120,8 @@ def activate_key(call: Call) -> None:
     _name_event(call, "Activate", key_id)
     _require_action(call, key_id)
     try:
-        with call.changing() as change:
-            activate_signing_key(change, key_id, force=query.ignore_warnings)
+        for entry in call.node.activate_key(key_id, call.actor, force=query.ignore_warnings):
+            call.audited.update(details_of(entry))
     except RegistryRefusal as refusal:
         if refusal.problem is not Problem.SIGNING_KEY_NOT_ANNOUNCED:
             raise
