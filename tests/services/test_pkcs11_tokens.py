@@ -116,6 +116,28 @@ def test_private_key_never_leaves_the_token(hsm: SoftHsm) -> None:
             private[secret]
 
 
+def test_device_that_makes_keys_which_can_be_copied_is_refused(
+    hsm: SoftHsm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if the device ignored the template that it is given."""
+    from postroad.adapters import pkcs11_tokens
+
+    def careless(_wanted: object) -> dict[pkcs11.Attribute, object]:
+        return {pkcs11.Attribute.EXTRACTABLE: True, pkcs11.Attribute.SENSITIVE: False}
+
+    token = token_of("one")
+    token.open(PIN)
+    monkeypatch.setattr(
+        pkcs11_tokens,
+        "_attributes",
+        lambda wanted: careless(wanted) if isinstance(wanted, PrivateKeyAttributes) else {},
+    )
+    error = refusal(lambda: token.generate("k", KeyAlgorithm.EC_P256))
+    assert error.code is FaultCode.HSM_NON_OPERATIONAL
+    assert "can be copied" in error.message
+    assert token.open(PIN) == {}  # and nothing of it is left
+
+
 def test_attributes_are_those_of_the_settings(hsm: SoftHsm) -> None:
     attributes = PrivateKeyAttributes(decrypt=False, sign_recover=True)
     token = token_of("one", priv_key_attributes=attributes)
