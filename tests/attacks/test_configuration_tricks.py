@@ -188,6 +188,29 @@ def test_a_partners_partners_are_not_ours(
 
 
 @pytest.mark.parametrize(
+    "location",
+    [
+        "http://127.0.0.1:8080/shared-params.xml",
+        "http://169.254.169.254/latest/meta-data",
+        "//cs.example/V6/x/shared-params.xml",
+        "http://partner.example:4000/api",
+        "https://partner.example/x",
+        "file:///etc/passwd",
+    ],
+)
+def test_a_partner_cannot_send_us_to_other_servers(
+    server: Server, partner: Instance, location: str
+) -> None:
+    """Whoever asks from the inside is often believed: nothing but the partner itself is asked."""
+    content = content_of(partner, EXTERNAL)
+    elsewhere = replace(content.parts[0], location=location)
+    resign(partner, EXTERNAL, replace(content, parts=(elsewhere,)), partner.external)
+    assert refused(server) is not None
+    assert location not in server.network.asked
+    assert not [url for url in server.network.asked if "127.0.0.1" in url or "169.254" in url]
+
+
+@pytest.mark.parametrize(
     "name",
     ["../../evil.xml", "..", "/etc/cron.d/evil", "a/b.xml", "shared-params.xml", ".hidden", "a\\b"],
 )

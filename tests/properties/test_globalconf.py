@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
@@ -40,6 +41,7 @@ from postroad.globalconf.shared_parameters import (
     SharedParameters,
     Subsystem,
 )
+from postroad.globalconf.source_replacement import replace_sources
 from postroad.globalconf.source_state import ClientState, RememberedLocation, SourceState
 from postroad.globalconf.trusted import History
 from postroad.identifiers import ClientId, MemberId, SubsystemId
@@ -140,6 +142,21 @@ def test_shared_parameters_of_the_newest_version_are_read_back_equal(
     parameters: SharedParameters,
 ) -> None:
     assert SharedParameters.parse(parameters.encode(6), 6) == parameters
+
+
+@EXAMPLES
+@given(shared_parameters(), st.integers(3, 6), st.text("aé<&>]", max_size=4))
+def test_exchanging_the_sources_changes_nothing_else(
+    parameters: SharedParameters, version: int, comment: str
+) -> None:
+    """Whatever stands around them: comments that look like sources, processing instructions."""
+    source = ConfigurationSource("proxy.example", (b"KEY",), (b"KEY",))
+    lure = f"<!-- <source> {comment.replace('--', '')} </source> --><?x <source/> ?>".encode()
+    data = parameters.encode(version).replace(b"<globalSettings>", lure + b"<globalSettings>")
+    before = SharedParameters.parse(data, version)
+    after = replace_sources(data, version, [source])
+    assert SharedParameters.parse(after, version) == replace(before, sources=(source,))
+    assert lure in after
 
 
 @EXAMPLES

@@ -163,12 +163,18 @@ def with_only_version(url: str, version: int) -> str:
     return with_version(urlunsplit(parts._replace(query=urlencode(others))), version)
 
 
-def part_url(directory_url: str, location: str) -> str:
-    """The address of a part: its location, relative to the directory's address (RFC 3986)."""
+def part_url(directory_url: str, location: str, *, may_be_elsewhere: bool = True) -> str:
+    """The address of a part: its location, relative to the directory's address (RFC 3986).
+
+    ``may_be_elsewhere`` lets it be at another server than the directory, as the protocol does.
+    """
     try:
-        return check_url(urljoin(directory_url, location))
+        url = check_url(urljoin(directory_url, location))
     except ValueError:
+        url = ""
+    if not url or not (may_be_elsewhere or urlsplit(url)[:2] == urlsplit(directory_url)[:2]):
         raise MalformedInput(
             f"a part has the impossible location {location[:100]!r}",
             code=FaultCode.GLOBAL_CONF_PART_DOWNLOAD_FAILURE,
-        ) from None
+        )
+    return url

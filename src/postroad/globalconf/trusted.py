@@ -215,6 +215,11 @@ class TrustedUpdate:
             if slot not in self._accepted
         )
 
+    @property
+    def is_own(self) -> bool:
+        """Whether the source is our own; strangers may not send us to other servers than theirs."""
+        return self._scope.is_own
+
     def max_bytes(self, slot: Slot) -> int:
         """How large the part for that place may be."""
         return self._scope.max_bytes(slot[0])

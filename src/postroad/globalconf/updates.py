@@ -151,7 +151,7 @@ def _update_from(
     _check_status(url, answer, FaultCode.GLOBAL_CONF_DOWNLOAD_URL_CONNECTION_FAILURE)
     update.accept_directory(answer.body, location.certificates, at=answer.at)
     for slot, reference in update.missing:
-        address = part_url(url, reference.location)
+        address = part_url(url, reference.location, may_be_elsewhere=update.is_own)
         part = yield Fetch(address, update.max_bytes(slot))
         _check_status(address, part, FaultCode.GLOBAL_CONF_PART_DOWNLOAD_FAILURE)
         update.accept_part(slot, part.body)
