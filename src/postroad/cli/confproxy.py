@@ -137,10 +137,11 @@ def add_signing_key(name: str, algorithm: str, home: Path) -> None:
 @command.command("activate-signing-key")
 @_NAME
 @click.argument("key_id")
+@click.option("--force", is_flag=True, help="Even if clients can't have learnt of the key yet.")
 @_home_option
-def activate_signing_key(name: str, key_id: str, home: Path) -> None:
+def activate_signing_key(name: str, key_id: str, home: Path, *, force: bool) -> None:
     """Let an announced key sign; give clients two updates to learn of it before."""
-    instances.activate_signing_key(load_settings(home), name, key_id)
+    instances.activate_signing_key(load_settings(home), name, key_id, force=force)
 
 
 @command.command("del-signing-key")

@@ -19,7 +19,7 @@ from postroad.centralserver.distribution import (
     not_found,
     requested_version,
 )
-from postroad.configurationproxy.instances import DIRECTORY
+from postroad.configurationproxy.settings import DIRECTORY
 
 if TYPE_CHECKING:
     from pathlib import Path

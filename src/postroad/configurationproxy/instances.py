@@ -19,6 +19,8 @@ import msgspec
 
 from postroad.adapters.files import remove_directory, write_atomic
 from postroad.centralserver.signing_keys import KeyAlgorithm, key_certificate
+from postroad.configurationproxy.publishing import announced_keys
+from postroad.configurationproxy.settings import DIRECTORY
 from postroad.crypto.certificates import Certificate
 from postroad.errors import ConfigurationError, FaultCode, MalformedInput
 from postroad.globalconf.anchor import MAX_ANCHOR_BYTES, Anchor, build_anchor
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
     from postroad.centralserver.signing_keys import SigningToken
     from postroad.configurationproxy.settings import Settings
 
-DIRECTORY = "conf"
-"""The last part of the signed directory's address."""
 MAX_KEYS = 10
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", re.ASCII)
 _KEY_ID = re.compile(r"[0-9A-F]{8,64}", re.ASCII)
@@ -81,6 +81,10 @@ class ProxyInstance:
                 code=FaultCode.ANCHOR_FILE_NOT_FOUND,
             ) from error
 
+    def anchor_instance(self) -> str:
+        """The instance that the source is of."""
+        return Anchor.parse(self.load_anchor()).instance
+
     def certificate_path(self, key_id: str) -> Path:
         """Where the certificate of a key lies."""
         return self.folder / f"cert_{key_id}.pem"
@@ -124,7 +128,7 @@ class ProxyInstance:
         """The anchor for clients of the proxy: its addresses and keys, the source's instance."""
         proxy = self.as_published(settings)
         return build_anchor(
-            Anchor.parse(self.load_anchor()).instance,
+            self.anchor_instance(),
             [(proxy.address, proxy.certificates)],
             directory=f"{self.name}/{DIRECTORY}",
             at=at,
@@ -201,10 +205,23 @@ def add_signing_key(
     return key_id
 
 
-def activate_signing_key(settings: Settings, name: str, key_id: str) -> None:
-    """Let one of the announced keys sign from now on."""
+def activate_signing_key(
+    settings: Settings, name: str, key_id: str, *, force: bool = False
+) -> None:
+    """Let one of the announced keys sign from now on.
+
+    Refused for a key that was never published, unless ``force``: no client could verify what it
+    signs without a new anchor.
+    """
     instance = load_instance(settings, name)
-    _store(instance, active=_known(instance, key_id), keys=instance.keys)
+    certificate = instance.certificate(_known(instance, key_id))
+    announced = announced_keys(settings.public_path / name, instance.anchor_instance())
+    if announced is not None and certificate not in announced and not force:
+        raise ConfigurationError(
+            f"the key {key_id} was not published yet: run `postroad confproxy update {name}` and "
+            "give clients the time of two updates to learn of it"
+        )
+    _store(instance, active=key_id, keys=instance.keys)
 
 
 def delete_signing_key(settings: Settings, name: str, token: SigningToken, key_id: str) -> None:

@@ -15,11 +15,14 @@ import re
 import shutil
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from postroad.adapters.files import write_atomic
-from postroad.configurationproxy.instances import DIRECTORY
+from postroad.configurationproxy.settings import DIRECTORY
 from postroad.errors import ConfigurationError, FaultCode, MalformedInput
 from postroad.globalconf.directory import parse_content, parse_directory
+from postroad.globalconf.parts import SHARED_PARAMETERS
+from postroad.globalconf.shared_parameters import SharedParameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,6 +81,27 @@ def published(public: Path) -> dict[int, SignedDirectory]:
         except (OSError, MalformedInput):
             continue
     return found
+
+
+def announced_keys(public: Path, instance: str) -> frozenset[bytes] | None:
+    """The keys (certificates, DER) that clients can learn of from what is published now.
+
+    None when nothing is published that could tell: then no client depends on it.
+    """
+    for version, directory in sorted(published(public).items(), reverse=True):
+        for part in directory.parts:
+            if part.identifier != SHARED_PARAMETERS or part.instance != instance:
+                continue
+            path = unquote(part.location.partition("/")[2].partition("/")[2])
+            try:
+                content = (public / path).read_bytes()
+                sources = SharedParameters.parse(content, version).sources
+            except (OSError, MalformedInput):
+                continue
+            if sources:
+                listed = (source.internal_verification_certificates for source in sources)
+                return frozenset(certificate for each in listed for certificate in each)
+    return None
 
 
 def clean(public: Path, *, at: datetime) -> None:

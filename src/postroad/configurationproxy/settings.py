@@ -16,6 +16,8 @@ from postroad.errors import ConfigurationError
 from postroad.globalconf.shared_parameters import NEWEST_VERSION, OLDEST_VERSION
 
 FILE_NAME = "confproxy.toml"
+DIRECTORY = "conf"
+"""The last part of a signed directory's address."""
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 

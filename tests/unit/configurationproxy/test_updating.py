@@ -162,6 +162,8 @@ def test_keys_rotate_without_a_new_anchor(proxy: Proxy, tmp_path: Path) -> None:
     first = load_instance(proxy.settings, "PX").active_key
     second = add_signing_key(proxy.settings, "PX", proxy.token, KeyAlgorithm.EC)
     assert load_instance(proxy.settings, "PX").active_key == first
+    with pytest.raises(ConfigurationError, match="not published yet"):
+        activate_signing_key(proxy.settings, "PX", second)
     pass_time(proxy, minutes=1)
     proxy.update()
     assert server.poll().succeeded
@@ -170,6 +172,13 @@ def test_keys_rotate_without_a_new_anchor(proxy: Proxy, tmp_path: Path) -> None:
     pass_time(proxy, minutes=1)
     proxy.update()
     assert server.poll().succeeded
+
+
+def test_in_an_emergency_a_key_signs_that_was_never_published(proxy: Proxy) -> None:
+    proxy.update()
+    second = add_signing_key(proxy.settings, "PX", proxy.token, KeyAlgorithm.EC)
+    activate_signing_key(proxy.settings, "PX", second, force=True)
+    assert load_instance(proxy.settings, "PX").active_key == second
 
 
 def test_generations_are_forgotten_once_nobody_needs_them(proxy: Proxy) -> None:
