@@ -103,6 +103,15 @@ def test_a_directory_is_served_in_the_version_asked_for(
     assert found.version == version
 
 
+def test_the_management_services_are_described(
+    central: tuple[CentralServerNode, SigningToken],
+) -> None:
+    status, headers, body = fetch(central, "/managementservices.wsdl")
+    assert (status, headers["content-type"].partition(";")[0]) == (200, "text/xml")
+    assert b":0/managementservice/manage/" in body, "the port is that of the settings"
+    assert fetch(central, "/managementservices.wsdl/")[0] == 404
+
+
 def test_a_directory_is_never_cached(central: tuple[CentralServerNode, SigningToken]) -> None:
     _status, headers, _body = fetch(central, "/internalconf")
     assert headers["cache-control"] == "no-cache"

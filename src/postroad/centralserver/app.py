@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from traceback import format_exception
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from postroad.adapters.logs import logger
 from postroad.adapters.web_server import QuietServer, open_listener, port_of, web_config, web_server
@@ -23,12 +24,16 @@ from postroad.centralserver.management_ports import CertificateSwitch, open_mana
 from postroad.centralserver.node import ensure_tls_certificates
 from postroad.centralserver.registry.system import instance_status
 from postroad.errors import PostroadError
+from postroad.management.wsdl import encode_wsdl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from starlette.applications import Starlette
+
     from postroad.centralserver.management_ports import ManagementPorts
     from postroad.centralserver.node import CentralServerNode
+    from postroad.centralserver.settings import Settings
     from postroad.centralserver.token_login import TokenLogin
 
 
@@ -57,11 +62,14 @@ async def serve(
     management interface can open. Raises ``ConfigurationError`` when a port can't be opened.
     """
     stop = stop or _stopping_on_signals()
-    ensure_tls_certificates(node, await asyncio.to_thread(_known_address, node))
+    address = await asyncio.to_thread(_known_address, node)
+    ensure_tls_certificates(node, address)
     certificates = CertificateSwitch()
     async with open_management_ports(node, certificates) as management:
         with _api(node, login, certificates) as api:
-            await _serve(node, login, stop, management, api, ready)
+            wsdl = encode_wsdl(services_url(node.settings, address))
+            application = distribution_application(node.settings.public_path, node.clock, wsdl)
+            await _serve(node, login, stop, application, management, api, ready)
     logger("central").info("stopped")
 
 
@@ -69,11 +77,11 @@ async def _serve(  # noqa: PLR0913, PLR0917 - what was opened
     node: CentralServerNode,
     login: TokenLogin,
     stop: asyncio.Event,
+    application: Starlette,
     management: ManagementPorts,
     api: tuple[QuietServer, socket.socket] | None,
     ready: Callable[[ServedAddresses], None] | None,
 ) -> None:
-    application = distribution_application(node.settings.public_path, node.clock)
     with _listening(node) as (http, https):
         servers = [(web_server(application), http)]
         if https is not None:
@@ -150,6 +158,18 @@ def _stopping_on_signals() -> asyncio.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     return stop
+
+
+def services_url(settings: Settings, address: str) -> str:
+    """Where the management services are, on a node with that address (its port is another one's).
+
+    >>> from postroad.centralserver.settings import Settings
+    >>> services_url(Settings(), "cs.example:8080")
+    'https://cs.example:4002/managementservice/manage/'
+    """
+    host = urlsplit(f"//{address}").hostname or address
+    host = f"[{host}]" if ":" in host else host
+    return f"https://{host}:{settings.management_service.port}/managementservice/manage/"
 
 
 def _known_address(node: CentralServerNode) -> str:

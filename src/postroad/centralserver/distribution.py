@@ -1,7 +1,8 @@
 """Which addresses serve the published configuration, and with which headers?
 
-Exactly two directories and the parts below them; anything else is not found. Source: PR-GCONF 2.5;
-reference: the web server's rules that its Central Server installs.
+Exactly two directories, the parts below them, and the description of the management services;
+anything else is not found. Source: PR-GCONF 2.5; reference: the web server's rules that its Central
+Server installs.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from postroad.globalconf.shared_parameters import OLDEST_VERSION
+from postroad.management.wsdl import FILE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,8 +41,14 @@ _CHUNK = 64 * 1024
 _BINARY = "application/octet-stream"
 
 
-def distribution_application(public: Path, clock: Clock) -> Starlette:
-    """The web application over the published files, for GET and HEAD."""
+def distribution_application(public: Path, clock: Clock, wsdl: bytes) -> Starlette:
+    """The web application over the published files, for GET and HEAD.
+
+    ``wsdl`` describes the management services, for the server that offers them.
+    """
+
+    async def description(_request: Request) -> Response:
+        return Response(wsdl, media_type="text/xml")
 
     async def directory(request: Request) -> Response:
         name = request.url.path.lstrip("/")
@@ -59,6 +67,7 @@ def distribution_application(public: Path, clock: Clock) -> Starlette:
         routes=[
             Route("/internalconf", directory),
             Route("/externalconf", directory),
+            Route(f"/{FILE_NAME}", description),
             Route("/{version}/{stamp}/{name}", part),
         ]
     )

@@ -104,6 +104,7 @@ def _management_services(layout: Layout) -> str:
     owners = f"global:{layout.cast.instance}/{OWNERS_GROUP}"
     services = "".join(
         f'\n[[client.service]]\ncode = "{code.value}"\ntype = "WSDL"\n'
+        f'description = "http://{layout.central_address}/managementservices.wsdl"\n'
         f'url = "{layout.management_url}"\nverify_tls = true\nallow = ["{owners}"]\n'
         for code in ServiceCode
         if code is not ServiceCode.AUTH_CERT_REGISTRATION

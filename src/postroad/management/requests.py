@@ -192,7 +192,9 @@ ManagementRequest: TypeAlias = (
 )
 
 
-class _Kind(Enum):
+class FieldKind(Enum):
+    """What an element of a request holds."""
+
     SERVER = auto()
     CLIENT = auto()
     TEXT = auto()
@@ -201,10 +203,12 @@ class _Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class _Field:
+class RequestField:
+    """An element of a request: its name, and the attribute that it fills."""
+
     element: str
     attribute: str
-    kind: _Kind
+    kind: FieldKind
     required: bool = True
 
 
@@ -214,14 +218,14 @@ class _Form:
 
     make: Callable[..., ManagementRequest]
     signer: Signer
-    fields: tuple[_Field, ...]
+    fields: tuple[RequestField, ...]
 
 
-_SERVER = _Field("server", "server", _Kind.SERVER)
-_CLIENT = _Field("client", "client", _Kind.CLIENT)
-_ADDRESS = _Field("address", "address", _Kind.TEXT)
-_AUTH_CERTIFICATE = _Field("authCert", "auth_certificate", _Kind.DATA)
-_NAME = _Field("subsystemName", "subsystem_name", _Kind.TEXT)
+_SERVER = RequestField("server", "server", FieldKind.SERVER)
+_CLIENT = RequestField("client", "client", FieldKind.CLIENT)
+_ADDRESS = RequestField("address", "address", FieldKind.TEXT)
+_AUTH_CERTIFICATE = RequestField("authCert", "auth_certificate", FieldKind.DATA)
+_NAME = RequestField("subsystemName", "subsystem_name", FieldKind.TEXT)
 
 _FORMS: Final[Mapping[ServiceCode, _Form]] = {
     ServiceCode.AUTH_CERT_REGISTRATION: _Form(
@@ -229,9 +233,9 @@ _FORMS: Final[Mapping[ServiceCode, _Form]] = {
         Signer.SERVER_AND_OWNER,
         (
             _SERVER,
-            _Field("address", "address", _Kind.TEXT, required=False),
+            RequestField("address", "address", FieldKind.TEXT, required=False),
             _AUTH_CERTIFICATE,
-            _Field("dryRun", "dry_run", _Kind.FLAG, required=False),
+            RequestField("dryRun", "dry_run", FieldKind.FLAG, required=False),
         ),
     ),
     ServiceCode.AUTH_CERT_DELETION: _Form(
@@ -243,7 +247,7 @@ _FORMS: Final[Mapping[ServiceCode, _Form]] = {
         (
             _SERVER,
             _CLIENT,
-            _Field("subsystemName", "subsystem_name", _Kind.TEXT, required=False),
+            RequestField("subsystemName", "subsystem_name", FieldKind.TEXT, required=False),
         ),
     ),
     ServiceCode.CLIENT_DELETION: _Form(ClientDeletion, Signer.NOBODY, (_SERVER, _CLIENT)),
@@ -255,7 +259,7 @@ _FORMS: Final[Mapping[ServiceCode, _Form]] = {
     ServiceCode.MAINTENANCE_START: _Form(
         MaintenanceStart,
         Signer.OWNER,
-        (_SERVER, _Field("message", "message", _Kind.TEXT, required=False)),
+        (_SERVER, RequestField("message", "message", FieldKind.TEXT, required=False)),
     ),
     ServiceCode.MAINTENANCE_END: _Form(MaintenanceEnd, Signer.OWNER, (_SERVER,)),
 }
@@ -265,6 +269,11 @@ _CODE_OF: Final = {form.make: code for code, form in _FORMS.items()}
 def service_code_of(request: ManagementRequest) -> ServiceCode:
     """The service that a request is sent to."""
     return _CODE_OF[type(request)]
+
+
+def fields_of(code: ServiceCode) -> tuple[RequestField, ...]:
+    """The elements of a request to that service, in the order of writing them."""
+    return _FORMS[code].fields
 
 
 def signer_of(code: ServiceCode) -> Signer:
@@ -302,7 +311,7 @@ def encode_body(request: ManagementRequest) -> str:
     )
 
 
-def _encode_field(field: _Field, request: ManagementRequest) -> str:
+def _encode_field(field: RequestField, request: ManagementRequest) -> str:
     value = getattr(request, field.attribute)
     name = f"xroad:{field.element}"
     match value:
@@ -360,7 +369,7 @@ def parse_body(root: Element, code: ServiceCode) -> ManagementRequest:
     return form.make(**found)
 
 
-def _only_child(root: Element, field: _Field) -> Element | None:
+def _only_child(root: Element, field: RequestField) -> Element | None:
     found = [child for child in root if child.tag == qualified(XROAD, field.element)]
     if len(found) > 1 or (field.required and not found):
         reason = "is repeated" if found else "is missing"
@@ -368,17 +377,17 @@ def _only_child(root: Element, field: _Field) -> Element | None:
     return found[0] if found else None
 
 
-def _parse_field(field: _Field, element: Element) -> object:
+def _parse_field(field: RequestField, element: Element) -> object:
     match field.kind:
-        case _Kind.SERVER:
+        case FieldKind.SERVER:
             return _parse_server(element)
-        case _Kind.CLIENT:
+        case FieldKind.CLIENT:
             return _parse_client(element)
-        case _Kind.TEXT:
+        case FieldKind.TEXT:
             return _parse_text(element)
-        case _Kind.DATA:
+        case FieldKind.DATA:
             return _parse_data(element)
-        case _Kind.FLAG:
+        case FieldKind.FLAG:
             return _parse_text(element).strip() in {"true", "1"}
 
 

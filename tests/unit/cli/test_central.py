@@ -376,3 +376,27 @@ def test_no_fingerprint_becomes_a_picture(home: Path, capsys: pytest.CaptureFixt
     assert home
     central_context.show("T", ("fingerprint",), [("74:CD:2C:AB:ID",)], as_json=False)
     assert "74:CD:2C:AB:ID" in capsys.readouterr().out
+
+
+def test_the_provider_gets_its_first_server(home: Path) -> None:
+    assert home
+    for arguments in (
+        ("member-class", "add", "GOV", "Government"),
+        ("member", "add", "DEV/GOV/1", "Ministry"),
+        ("subsystem", "add", "DEV/GOV/1/MANAGEMENT"),
+    ):
+        run(*arguments)
+    server = SERVER.encoded()
+    with pytest.raises(PostroadError, match="nobody is named"):
+        run("register-provider", server)
+    run("provider", "DEV/GOV/1/MANAGEMENT")
+    with pytest.raises(PostroadError, match="no security server"):
+        run("register-provider", server)
+    certificate = home / "auth.pem"
+    certificate.write_bytes(auth_certificate(SERVER))
+    run("register-server", server, "--address", "ss1.example", "--auth-cert", str(certificate))
+    told = run("register-provider", server)
+    assert "Approve management request" in told
+    assert f"client=DEV/GOV/1/MANAGEMENT server={server}" in told
+    with pytest.raises(PostroadError, match="already"):
+        run("register-provider", server)
