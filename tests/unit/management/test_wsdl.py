@@ -27,6 +27,7 @@ from postroad.management.requests import (
     service_code_of,
 )
 from postroad.management.wsdl import encode_wsdl
+from postroad.securityserver.descriptions.wsdl import derive_wsdl
 
 LOCATION = "https://cs.example:4002/managementservice/manage/?a&b"
 SERVER = SecurityServerId("DEV", "GOV", "1", "SS1")
@@ -104,3 +105,11 @@ def test_nothing_else_is_described(schema: etree.XMLSchema) -> None:
         body = etree.fromstring(bent).find(f"{SOAP}Body")
         assert body is not None
         assert not schema.validate(body[0])
+
+
+def test_a_security_server_reads_the_services_out_of_it() -> None:
+    derived = derive_wsdl(encode_wsdl(LOCATION))
+    assert {service.code for service in derived.services} == {
+        code.value for code in ServiceCode
+    } - {"authCertReg"}
+    assert {service.url for service in derived.services} == {LOCATION}
