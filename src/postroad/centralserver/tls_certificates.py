@@ -47,6 +47,15 @@ def ensure_tls_certificate(
 
 
 def _make(certificate_path: Path, key_path: Path, host: str, at: datetime) -> None:
+    key, certificate = make_pair(host, at)
+    key_path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    with os.fdopen(os.open(key_path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+        file.write(key)
+    certificate_path.write_bytes(certificate)
+
+
+def make_pair(host: str, at: datetime) -> tuple[bytes, bytes]:
+    """A new key and a certificate of its own signature for a host, both PEM."""
     key = rsa.generate_private_key(65537, 2048)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host[:_MAX_COMMON_NAME])])
     builder = (
@@ -62,11 +71,8 @@ def _make(certificate_path: Path, key_path: Path, host: str, at: datetime) -> No
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
     )
     certificate = builder.sign(key, hashes.SHA256())
-    key_path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
     secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    with os.fdopen(os.open(key_path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-        file.write(secret)
-    certificate_path.write_bytes(certificate.public_bytes(Encoding.PEM))
+    return secret, certificate.public_bytes(Encoding.PEM)
 
 
 def _alternative_name(host: str) -> x509.GeneralName:

@@ -65,6 +65,8 @@ _PROBLEMS: Final[dict[Problem, tuple[int, str]]] = {
     Problem.ALREADY_INITIALIZED: (409, "init_already_initialized"),
     Problem.NOT_INITIALIZED: (400, "instance_identifier_not_set"),
     Problem.INVALID_CERTIFICATE: (400, "invalid_certificate"),
+    Problem.CERTIFICATE_OF_OTHER_KEY: (400, "key_not_found"),
+    Problem.CERTIFICATE_IN_USE: (400, "certificate_already_exists"),
     Problem.CERTIFICATE_NOT_FOUND: (404, "ss_auth_certificate_not_found"),
     Problem.TIMESTAMPING_SERVICE_NOT_FOUND: (404, "timestamping_authority_not_found"),
     Problem.UNKNOWN_PROFILE: (400, "certificate_profile_info_class_not_found"),

@@ -279,14 +279,31 @@ def add_tsa(
     return row
 
 
-def edit_tsa(change: Change, tsa_id: int, *, url: str, cost_type: CostType) -> bool:
-    """Change the address or cost of a time-stamping service; False when it was so already."""
+def edit_tsa(
+    change: Change,
+    tsa_id: int,
+    *,
+    url: str,
+    cost_type: CostType,
+    certificate: bytes | None = None,
+) -> bool:
+    """Change a time-stamping service, its certificate if one is given; False when it was so."""
     row = load_tsa(change.session, tsa_id)
     url = check_url("the time-stamping service's address", url)
-    if (row.url, row.cost_type) == (url, cost_type.value):
+    certificate = certificate or row.certificate
+    if (row.url, row.cost_type, row.certificate) == (url, cost_type.value, certificate):
         return False
-    row.url, row.cost_type = url, cost_type.value
-    change.record("Edit timestamping service", tsaId=tsa_id, tsaName=row.name, tsaUrl=url)
+    read = _read(certificate, "a time-stamping certificate")
+    row.url, row.cost_type, row.certificate = url, cost_type.value, certificate
+    row.name, row.sha256 = _common_name(certificate), read.sha256.hex()
+    row.valid_from, row.valid_to = read.not_before, read.not_after
+    change.record(
+        "Edit timestamping service",
+        tsaId=tsa_id,
+        tsaName=row.name,
+        tsaUrl=url,
+        tsaCertHash=row.sha256,
+    )
     return True
 
 
