@@ -131,7 +131,9 @@ def _expectations(lines: _Lines, entry: Entry) -> None:
 def _pairs(lines: _Lines) -> list[tuple[str, str]]:
     pairs = []
     while (line := lines.peek()) is not None and not (
-        _begins(line) or _SECTION.fullmatch(line) or line[0] in '{["`'
+        _begins(line)
+        or _SECTION.fullmatch(line)
+        or (line[0] in '{["`' and not line.startswith("{{"))
     ):
         pair = _PAIR.fullmatch(line)
         if pair is None:
