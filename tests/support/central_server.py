@@ -156,6 +156,14 @@ def plain_node(home: Path, clock: MovingClock) -> CentralServerNode:
     return open_node(home, clock=clock, settings=parse_settings(text, home=home))
 
 
+def filled_node(home: Path, clock: MovingClock) -> CentralServerNode:
+    """Open a node with a small instance and without a token; nothing is migrated for it."""
+    database = home / "db" / "registry.sqlite"
+    database.parent.mkdir(mode=0o700)
+    database.write_bytes(_database_image(filled=True))
+    return plain_node(home, clock)
+
+
 def copied_token(unlocked: SigningToken, directory: Path) -> SigningToken:
     """The unlocked token over a copy of its directory, without stretching the PIN again."""
     token = SigningToken.__new__(SigningToken)

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 
 from postroad.centralserver.api.application import api_application
 from postroad.centralserver.api.audit import AuditLog
+from postroad.centralserver.api.gate import Gate
 from postroad.centralserver.api.operations import Services
 from postroad.centralserver.management_ports import CertificateSwitch
 from postroad.centralserver.models.administrators import Administrator, AdministratorRole
@@ -35,6 +38,7 @@ class Browser:
 
     def __init__(self, application: Starlette, address: str = "127.0.0.1") -> None:
         self._runner = asyncio.Runner()
+        self.application = application
         transport = httpx.ASGITransport(
             application, raise_app_exceptions=False, client=(address, 4711)
         )
@@ -46,6 +50,15 @@ class Browser:
 
     def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         return self._runner.run(self._client.request(method, path, **arguments))
+
+    def at_once(self, times: int, method: str, path: str, **arguments: Any) -> list[httpx.Response]:
+        """The same request many times, none waiting for another."""
+
+        async def ask() -> list[httpx.Response]:
+            asked = [self._client.request(method, path, **arguments) for _ in range(times)]
+            return list(await asyncio.gather(*asked))
+
+        return self._runner.run(ask())
 
     def get(self, path: str, **arguments: Any) -> httpx.Response:
         return self.request("GET", path, **arguments)
@@ -113,6 +126,17 @@ class ManagementApi:
         assert told["status"] == answer.status_code >= 400
         return answer.status_code, told["error"]["code"]
 
+    def limit(self, requests: int) -> None:
+        """Let the client ask so many times only, in a second."""
+        settings = msgspec.structs.replace(
+            self.node.settings.management_api, requests_per_second=requests
+        )
+        application = Starlette(
+            middleware=[Middleware(Gate, settings=settings)], routes=self.client.application.routes
+        )
+        self.client.close()
+        self.client = Browser(application)
+
     @property
     def audit_lines(self) -> list[dict[str, Any]]:
         """What the audit log says."""
@@ -127,8 +151,8 @@ def opened_api(node: CentralServerNode, login: TokenLogin, home: Path) -> Iterat
     audit = AuditLog(node.settings.audit_log_path)
     audit.ensure_writable()
     application = api_application(Services(node, login, CertificateSwitch()), audit)
-    client = Browser(application)
+    opened = ManagementApi(node, login, Browser(application))
     try:
-        yield ManagementApi(node, login, client)
+        yield opened
     finally:
-        client.close()
+        opened.client.close()
