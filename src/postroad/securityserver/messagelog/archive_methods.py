@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 MAX_CLEANED: Final = 1000
 """Most records that one call removes: messages wait meanwhile."""
+CLEANED_BYTES: Final = 8 * 1024
+"""What the removal of a record adds to what must be moved from the write-ahead log."""
 
 
 class ArchiveMethods:
@@ -48,6 +50,7 @@ class ArchiveMethods:
         if not ids or len(archive.record_ids) % protocol.RECORD_ID_BYTES:
             raise logging_failed("an archive holds records")
         await self._run(lambda: self._register.add(archive, max(ids)))
+        self._writer.uncheckpointed += len(archive.record_ids)
 
     async def _set_state(self, argument: bytes) -> None:
         changed = msgspec.msgpack.decode(argument, type=protocol.ArchiveStateArgument)

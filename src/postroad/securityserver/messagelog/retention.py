@@ -41,6 +41,7 @@ class _OldRecord(msgspec.Struct, array_like=True):
     size: int
     has_pieces: int
     is_stamped: int
+    is_batch: int
 
 
 _OLD: Final = """
@@ -50,7 +51,8 @@ _OLD: Final = """
                               WHERE a.logrecord_id = r.id AND a.pieces IS NOT NULL)
                 THEN 1 ELSE 0 END,
            CASE WHEN EXISTS (SELECT 1 FROM stamped_signature s
-                              WHERE s.signature_id = r.signature_id) THEN 1 ELSE 0 END
+                              WHERE s.signature_id = r.signature_id) THEN 1 ELSE 0 END,
+           CASE WHEN r.hashchain IS NULL THEN 0 ELSE 1 END
       FROM logrecord r WHERE r.id > ? AND r.id <= ? ORDER BY r.id LIMIT ?
 """
 _STILL_SIGNED: Final = """
@@ -133,12 +135,20 @@ class Retention:
             "DELETE FROM query_index WHERE queryhash = ? AND logrecord_id = ?",
             [(query_hash(record.query_id), record.id) for record in old],
         )
-        self._remove_signatures({record.signature_id for record in old})
+        # Only the messages of a batch have their signature in common.
+        shared = {record.signature_id for record in old if record.is_batch}
+        alone = {record.signature_id for record in old if not record.is_batch}
+        self._remove_signatures(sorted(alone | (shared - self._still_signed(shared))))
 
-    def _remove_signatures(self, candidates: set[int]) -> None:
-        first, last = min(candidates), max(candidates)
+    def _still_signed(self, signature_ids: set[int]) -> set[int]:
+        """Which of these signatures do further records have?"""
+        if not signature_ids:
+            return set()
+        first, last = min(signature_ids), max(signature_ids)
         rows = self._database.rows(_STILL_SIGNED, (first, last + SHARING_DISTANCE, first, last))
-        unused = sorted(candidates - {row[0] for row in rows if isinstance(row[0], int)})
+        return {row[0] for row in rows if isinstance(row[0], int)}
+
+    def _remove_signatures(self, unused: Sequence[int]) -> None:
         if not unused:
             return
         keys = [(signature_id,) for signature_id in unused]
