@@ -82,3 +82,31 @@ def test_the_operator_sees_the_state_of_the_server(shared_ecosystem: Ecosystem) 
         assert result.stdout.strip()
     unchanged = postroad("server", "diff", home / "services.toml", "--home", home)
     assert unchanged.returncode == 0, unchanged.stdout
+
+
+def test_the_operator_archives_the_log_and_the_auditor_verifies_it(
+    shared_ecosystem: Ecosystem,
+) -> None:
+    home = shared_ecosystem.layout.server_home(PROVIDER)
+    url = shared_ecosystem.layout.client_url(CONSUMER)
+    client = CONSUMER.subsystem.encoded()
+    postroad("call", "GET", f"{PATH}/persons/2", "--server", url, "--client", client)
+
+    def is_archived() -> bool:
+        told = postroad("server", "archive", "status", "--json", "--home", home)
+        waiting = json.loads(told.stdout)["waiting_records"]
+        result = postroad("server", "archive", "now", "--home", home)
+        assert result.returncode == 0, result.stderr
+        return waiting == 0
+
+    wait_until("the archive", is_archived)
+    told = json.loads(postroad("server", "archive", "status", "--json", "--home", home).stdout)
+    (chain,) = told["chains"]
+    result = postroad(
+        "archive", "verify", told["directory"], "--conf", home / "globalconf",
+        "--last", chain["last_digest"], "--json",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+    archives = json.loads(result.stdout)["archives"]
+    assert sum(archive["verified"] for archive in archives) >= 2
+    assert all(archive["verified"] == archive["containers"] for archive in archives)

@@ -70,8 +70,9 @@ class ArchiveDirectory:
     def open_unfinished(self) -> BinaryIO:
         """Begin a file that isn't an archive yet; an older one is lost."""
         path = self._path / _UNFINISHED
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
+            path.unlink(missing_ok=True)  # the old one may have another owner or mode
             return os.fdopen(os.open(path, flags, 0o600), "w+b")
         except OSError as error:
             raise self._failed("written", error) from error
