@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from postroad.globalconf.shared_parameters import SharedParameters
     from postroad.identifiers import ClientId
     from postroad.securityserver.client_proxy import ClientProxy
+    from postroad.securityserver.settings import Settings
     from postroad.wire.headers import HeaderList
 
 LIST_CLIENTS_PATH: Final = "/listClients"
@@ -86,6 +88,7 @@ async def serve_other(
             ),
             authenticate=authenticate,
             stamp_now=stamp_now,
+            seal=_sealing(proxy.settings),
         )
     else:
         directory = proxy.settings.globalconf_path
@@ -93,6 +96,15 @@ async def serve_other(
             lambda: _read_configuration(lambda: read_tree(directory, MAX_GLOBALCONF_BYTES))
         )
     await responder.respond(answer.status, answer.headers, answer.body)
+
+
+def _sealing(settings: Settings) -> Callable[[bytes, ClientId], bytes] | None:
+    if not settings.message_log.archive_encryption_enabled:
+        return None
+    # Only who encrypts pays for the library.
+    from postroad.securityserver.messagelog.archive_encryption import seal_for  # noqa: PLC0415
+
+    return partial(seal_for, settings)
 
 
 async def _list_clients(proxy: ClientProxy, headers: HeaderList, query: str) -> Answer:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Final
 
 from postroad.adapters.openpgp import OpenPgpSecret, find_certificate, load_certificates
 from postroad.errors import ConfigurationError, FaultCode
-from postroad.securityserver.messagelog.archive_plan import member_of_group
+from postroad.securityserver.messagelog.archive_plan import group_of_parts, member_of_group
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from postroad.adapters.openpgp import OpenPgpCertificate
+    from postroad.identifiers import ClientId
     from postroad.securityserver.settings import Settings
 
 OWN_KEY_FILE: Final = "own.key"
@@ -69,6 +70,14 @@ def load_sealer(settings: Settings) -> ArchiveSealer:
             found = [_usable(ring, key_id) for key_id in key_ids]
             by_member[member] = [key for key in found if key is not None]
     return ArchiveSealer(own, by_member, default)
+
+
+def seal_for(settings: Settings, data: bytes, client: ClientId) -> bytes:
+    """Encrypt something for a client as its archives are; reads the keys each time.
+
+    Raises what ``load_sealer`` raises.
+    """
+    return load_sealer(settings).seal(data, group_of_parts(client.member.parts))
 
 
 def parse_key_mapping(text: str) -> dict[str, list[str]]:

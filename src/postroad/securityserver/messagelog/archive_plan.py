@@ -218,14 +218,22 @@ def member_of_group(group: str) -> str:
     return "/".join(group.split("/")[:3])
 
 
+def group_of_parts(parts: Sequence[str]) -> str:
+    """Return the name of a group; a slash inside a code doesn't make two parties look like one.
+
+    >>> group_of_parts(["EE", "GOV", "1/2"])
+    'EE/GOV/1%2F2'
+    """
+    return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts)
+
+
 def _group_of(row: _ScannedRow, grouping: Grouping) -> str:
     if grouping == "none":
         return ""
     parts = [row.instance, row.member_class, row.member_code]
     if grouping == "subsystem" and row.subsystem_code is not None:
         parts.append(row.subsystem_code)
-    # A slash inside a code would make two parties look like one.
-    return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts)
+    return group_of_parts(parts)
 
 
 def _typed(row: Row, row_type: type[T]) -> T:

@@ -111,11 +111,13 @@ async def handle_asic(
     open_reader: Callable[[], LogReader],
     authenticate: Callable[[ClientId], Awaitable[None]],
     stamp_now: Callable[[Sequence[int]], Awaitable[None]] | None,
+    seal: Callable[[bytes, ClientId], bytes] | None = None,
 ) -> Answer:
     """Answer ``GET /asic?<query>``.
 
     ``authenticate`` raises any ``PostroadError`` if the caller may not speak for the client.
     ``stamp_now`` stamps the given records at once, for ``force``; without it, force is refused.
+    ``seal`` encrypts an answer for a client, where archives are encrypted.
     """
     try:
         question = parse_question(query)
@@ -130,7 +132,7 @@ async def handle_asic(
                 )
             await stamp_now(waiting)
         containers = await asyncio.to_thread(_load, open_reader, found)
-        return await asyncio.to_thread(_answer, question, containers)
+        return await asyncio.to_thread(_answer, question, containers, seal)
     except PostroadError as error:
         return _refusal(error)
 
@@ -214,16 +216,38 @@ def _load(
     return containers
 
 
-def _answer(question: ContainerQuestion, containers: Sequence[ContainerFile]) -> Answer:
+def _answer(
+    question: ContainerQuestion,
+    containers: Sequence[ContainerFile],
+    seal: Callable[[bytes, ClientId], bytes] | None,
+) -> Answer:
+    data, media_type, name = _contents(question, containers)
+    if seal is None:
+        return _file(data, media_type, name)
+    try:
+        sealed = seal(data, question.party)
+    except PostroadError as error:
+        # Where our keys lie is nobody else's business.
+        raise ConfigurationError(
+            "the answer can't be encrypted: the server's operator must see to the keys of archives",
+            code=error.code,
+        ) from error
+    return _file(sealed, "application/octet-stream", f"{name}.gpg")
+
+
+def _contents(
+    question: ContainerQuestion, containers: Sequence[ContainerFile]
+) -> tuple[bytes, str, str]:
+    """Return what the client gets, its media type and its file name."""
     if question.unique:
-        return _file(containers[0].data, MIME_TYPE, containers[0].name)
+        return containers[0].data, MIME_TYPE, containers[0].name
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for container in containers:
             archive.writestr(zipfile.ZipInfo(container.name), container.data)
     kind = "" if question.direction is None else f"-{question.direction.value}"
     name = quote_plus(question.query_id)[:_MAX_NAME]
-    return _file(out.getvalue(), "application/zip", f"{name}{kind}.zip")
+    return out.getvalue(), "application/zip", f"{name}{kind}.zip"
 
 
 def _file(data: bytes, media_type: str, name: str) -> Answer:

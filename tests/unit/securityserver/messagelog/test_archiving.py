@@ -15,6 +15,7 @@ from postroad.errors import ConfigurationError, FaultCode
 from postroad.evidence.asic import parse_container
 from postroad.identifiers import MemberId, SubsystemId
 from postroad.securityserver.messagelog.archive_files import ArchiveDirectory
+from postroad.securityserver.messagelog.archive_plan import Round
 from postroad.securityserver.messagelog.archiving import ArchiveReport
 from postroad.securityserver.messagelog.store import PreparedRecord
 from support.archiving import LATER, ArchiveBench, DirectLog, archive_bench
@@ -98,6 +99,24 @@ def test_a_record_without_a_stamp_waits_and_holds_up_no_other(bench: ArchiveBenc
         "waiting",
     ]
     assert bench.planner.extent().archived == bench.planner.extent().newest
+
+
+def test_a_record_without_a_stamp_is_refused_whoever_asks(fast: ArchiveBench) -> None:
+    fast.append(record(), record(), stamped=False)
+    plan = fast.planner.plan
+    waiting = [pending.id for pending in fast.reader.pending(10)]
+
+    def plan_everything(*arguments: object, **named: object) -> Round:
+        planned = plan(*arguments, **named)
+        planned.groups, planned.first_waiting = {"": waiting}, None
+        return planned
+
+    fast.planner.plan = plan_everything  # type: ignore[method-assign]  # a planner that errs
+    report = run(fast)
+    assert report.error is not None
+    assert report.error.code is FaultCode.ASIC_TIMESTAMP_NOT_FOUND
+    assert fast.archives() == []
+    assert fast.planner.extent().archived == 0
 
 
 def test_a_record_that_is_stored_long_after_its_number_was_taken_is_not_skipped(

@@ -4,18 +4,21 @@ import asyncio
 import io
 import json
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
 
+from postroad.adapters.openpgp import OpenPgpSecret
 from postroad.errors import ConfigurationError, FaultCode, MalformedInput, RefusedRequest
 from postroad.evidence.asic import parse_container
 from postroad.evidence.container_verification import verify_container
 from postroad.globalconf.stored import load
 from postroad.identifiers import ClientId, MemberId
 from postroad.securityserver.messagelog import container_requests
+from postroad.securityserver.messagelog.archive_encryption import seal_for
 from postroad.securityserver.messagelog.container_requests import (
     Answer,
     encode_verification_configuration,
@@ -25,6 +28,7 @@ from postroad.securityserver.messagelog.container_requests import (
 )
 from postroad.securityserver.messagelog.reading import LogReader
 from postroad.securityserver.messagelog.records import Direction
+from postroad.securityserver.settings import parse_settings
 from support.signing import CLIENT, REFERENCE, Bench
 from support.stamping import TSA, StampingBench, sqlite_url, stamping_bench, unreachable
 
@@ -52,7 +56,12 @@ def query(*flags: str, **fields: str) -> str:
 
 
 def ask(
-    bench: StampingBench, text: str, *, known: ClientId = CLIENT, may_stamp: bool = True
+    bench: StampingBench,
+    text: str,
+    *,
+    known: ClientId = CLIENT,
+    may_stamp: bool = True,
+    seal: Callable[[bytes, ClientId], bytes] | None = None,
 ) -> Answer:
     async def authenticate(client: ClientId) -> None:
         if client != known:
@@ -67,6 +76,7 @@ def ask(
             open_reader=lambda: LogReader.open(bench.log.url),
             authenticate=authenticate,
             stamp_now=stamp if may_stamp else None,
+            seal=seal,
         )
     )
 
@@ -291,3 +301,31 @@ def test_an_instance_without_shared_parameters_is_left_out() -> None:
 def test_no_configuration_is_a_server_error() -> None:
     answer = asyncio.run(handle_verification_configuration(dict))
     assert answer.status == 500
+
+
+def test_where_archives_are_encrypted_answers_are_too(bench: StampingBench, tmp_path: Path) -> None:
+    (tmp_path / "pgp").mkdir()
+    own, member = OpenPgpSecret.generate("own"), OpenPgpSecret.generate("member")
+    own.store(tmp_path / "pgp" / "own.key")
+    (tmp_path / "pgp" / "member.asc").write_text(str(member.certificate))
+    (tmp_path / "keys").write_text(f"TEST/COM/1234 = {member.certificate.fingerprint}")
+    settings = parse_settings(
+        '[server]\nidentifier = "T/C/1/S"\n[message_log]\narchive_encryption_enabled = true\n'
+        'archive_grouping = "member"\narchive_encryption_keys_config = "keys"\n',
+        home=tmp_path,
+    )
+    exchange(bench)
+    stamp(bench)
+    answer = ask(bench, query(), seal=partial(seal_for, settings))
+    assert dict(answer.headers) == {
+        "Content-Type": "application/octet-stream",
+        "Content-Disposition": 'attachment; filename="q-1.zip.gpg"',
+    }
+    opened = member.open(answer.body, [own.certificate])
+    with zipfile.ZipFile(io.BytesIO(opened)) as archive:
+        assert len(archive.namelist()) == 2
+    (tmp_path / "pgp" / "member.asc").unlink()
+    refused = ask(bench, query(), seal=partial(seal_for, settings))
+    assert refused.status == 500
+    assert b"PK" not in refused.body
+    assert str(tmp_path).encode() not in refused.body
