@@ -97,7 +97,7 @@ async def latencies(client: LogClient, pace: float, until: Awaitable[object]) ->
 
 async def archive(home: Path, *options: str) -> str:
     process = await asyncio.create_subprocess_exec(
-        "nice", "-n10", sys.executable, "-m", "postroad", "server", "archive", "now", "--json",
+        "nice", "-n19", sys.executable, "-m", "postroad", "server", "archive", "now", "--json",
         *options, "--home", str(home), stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     output, _ = await process.communicate()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FIRST_RUN: Final = 300.0
 """Seconds after the start of a server: what starts it has other work first."""
-_NICE: Final = 10
+_NICE: Final = 19
 _STOP_SECONDS: Final = 10.0
 _MAX_OUTPUT: Final = 1 << 20
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 CLEAN_RECORDS: Final = 50
 """Records removed in one transaction: messages wait for it."""
 CLEAN_PAUSE_S: Final = 0.01
-CLEAN_SHARE: Final = 4.0
+CLEAN_SHARE: Final = 9.0
 """So many times as long as a step took, nothing is removed: messages come first."""
 REST_AGE: Final = timedelta(hours=1)
 MAX_DAMAGED: Final = 100
