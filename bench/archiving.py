@@ -1,8 +1,8 @@
 """`python -m bench.archiving`: how long do messages wait for the log while it is archived?
 
-A real log writer holds many stamped records. Appends come at a steady pace; their latency is
-measured alone, while another process archives, and while old records are removed. What counts are
-the ratios: the same machine, the same minute, the same pace.
+A real log writer holds many stamped records. Appends come at a steady pace while another process
+archives, and while old records are removed; that process is stopped in every other slice of time.
+What counts is the ratio of both kinds of slices: same machine, same minute, same pace.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ import asyncio
 import contextlib
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from postroad.adapters.log_client import LogClient
 from postroad.adapters.system_clock import SystemClock
@@ -32,10 +31,12 @@ from postroad.securityserver.messagelog.stop_rule import STATE_NAME, Timestampin
 from postroad.securityserver.settings import load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator
+    from asyncio.subprocess import Process as Job
+    from collections.abc import Iterator
 
     from postroad.evidence.log_record import MessageRecord
 
+SLICE_S = 0.5
 CLOCK = SystemClock()
 OLD = CLOCK.now() - timedelta(days=40)
 RUN_WRITER = (
@@ -44,6 +45,13 @@ RUN_WRITER = (
     "from postroad.securityserver.settings import load_settings; "
     "run(load_settings(Path(sys.argv[1])))"
 )
+
+
+class Slices(NamedTuple):
+    """Milliseconds of appends, by whether the other process worked."""
+
+    working: list[float]
+    resting: list[float]
 
 
 def record(number: int, members: int, at: datetime) -> MessageRecord:
@@ -74,34 +82,38 @@ async def fill(client: LogClient, url: str, count: int, members: int) -> None:
                 await client.apply_timestamps(stamp, at, plan.signature_ids[at : at + 500])
 
 
-async def latencies(client: LogClient, pace: float, until: Awaitable[object]) -> list[float]:
-    """Append at a pace (records a second) until something has ended; milliseconds of each."""
-    end = asyncio.ensure_future(until)
-    took: list[float] = []
+async def latencies(client: LogClient, options: argparse.Namespace, job: Job) -> Slices:
+    """Append at a pace until the job has ended, which is stopped in every other slice of time.
+
+    So both kinds of slices have the same neighbours on the machine. Milliseconds of each append.
+    """
+    slices = Slices([], [])
     tasks: set[asyncio.Task[None]] = set()
 
-    async def one(number: int) -> None:
+    async def one(number: int, into: list[float]) -> None:
         began = time.perf_counter()
         await client.append(record(number, 10, CLOCK.now()))
-        took.append((time.perf_counter() - began) * 1000)
+        into.append((time.perf_counter() - began) * 1000)
 
     began, number = time.perf_counter(), 0
-    while not end.done():
+    while job.returncode is None:
         number += 1
-        tasks.add(task := asyncio.ensure_future(one(number)))
+        is_resting = int(number / options.pace / SLICE_S) % 2 == 1
+        with contextlib.suppress(ProcessLookupError):
+            job.send_signal(signal.SIGSTOP if is_resting else signal.SIGCONT)
+        into = slices.resting if is_resting else slices.working
+        tasks.add(task := asyncio.ensure_future(one(number, into)))
         task.add_done_callback(tasks.discard)
-        await asyncio.sleep(max(0.0, began + number / pace - time.perf_counter()))
+        await asyncio.sleep(max(0.0, began + number / options.pace - time.perf_counter()))
     await asyncio.gather(*tasks)
-    return took
+    return slices
 
 
-async def archive(home: Path, *options: str) -> str:
-    process = await asyncio.create_subprocess_exec(
-        "nice", "-n19", sys.executable, "-m", "postroad", "server", "archive", "now", "--json",
-        *options, "--home", str(home), stdout=asyncio.subprocess.PIPE,
+async def archive(home: Path, *options: str) -> Job:
+    return await asyncio.create_subprocess_exec(
+        "nice", "-n19", sys.executable, "-m", "postroad", "server", "archive", "now",
+        *options, "--home", str(home), stdout=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
-    output, _ = await process.communicate()
-    return output.decode()
 
 
 @contextlib.contextmanager
@@ -134,28 +146,17 @@ async def measure(home: Path, options: argparse.Namespace) -> None:
     await fill(client, settings.messagelog_url, options.records, options.members)
     print(f"{options.records} records logged and stamped in {time.perf_counter() - began:.1f} s")
     await asyncio.sleep(12)  # until searches' index has them
-    alone = await latencies(client, options.pace, asyncio.sleep(options.seconds))
-    told = [("alone", alone, options.seconds)]
     for name, option in (("archiving", "--no-clean"), ("cleaning", "--clean")):
-        began = time.perf_counter()
-        job = asyncio.ensure_future(archive(home, option))
-        took = await latencies(client, options.pace, job)
-        told.append((name, took, time.perf_counter() - began))
-        print(f"{name}: {job.result()[-200:].strip()}")
-    again = await latencies(client, options.pace, asyncio.sleep(options.seconds))
-    told.append(("alone again", again, options.seconds))
-    client.close()
-    base = alone + again
-    for name, took, seconds in told:
+        slices = await latencies(client, options, await archive(home, option))
         shown = [
-            f"p{percent} {_percentile(took, percent):.2f} ms, "
-            f"{_percentile(took, percent) / _percentile(base, percent):.2f} times the base"
+            f"p{percent} {_percentile(slices.working, percent):.2f} ms, at rest "
+            f"{_percentile(slices.resting, percent):.2f} ms, ratio "
+            f"{_percentile(slices.working, percent) / _percentile(slices.resting, percent):.2f}"
             for percent in (50, 99)
         ]
-        print(
-            f"{name:12} {seconds:6.1f} s {len(took):6} appends  {'  '.join(shown)}  "
-            f"longest {max(took):.1f} ms  mean {statistics.mean(took):.2f} ms"
-        )
+        count = len(slices.working) + len(slices.resting)
+        print(f"{name:10} {count:6} appends   {'   '.join(shown)}")
+    client.close()
 
 
 def _percentile(values: list[float], percent: int) -> float:
@@ -168,7 +169,6 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=10)
     parser.add_argument("--grouping", default="member", choices=("none", "member", "subsystem"))
     parser.add_argument("--pace", type=float, default=200.0, help="appends a second")
-    parser.add_argument("--seconds", type=float, default=10.0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="postroad-bench-") as folder:
         home = Path(folder)
