@@ -31,12 +31,17 @@ class SoftHsm:
         self._run("--init-token", "--free", "--label", label, "--pin", pin, "--so-pin", SO_PIN)
 
     def take_away(self) -> None:
-        self.tokens.rename(self.directory / "away")
-        self.tokens.mkdir()
+        """Take the tokens out; the device itself stays."""
+        away = self.directory / "away"
+        away.mkdir()
+        for token in list(self.tokens.iterdir()):
+            token.rename(away / token.name)
 
     def put_back(self) -> None:
-        self.tokens.rmdir()
-        (self.directory / "away").rename(self.tokens)
+        away = self.directory / "away"
+        for token in list(away.iterdir()):
+            token.rename(self.tokens / token.name)
+        away.rmdir()
 
     def _run(self, *arguments: str) -> None:
         subprocess.run(
