@@ -92,7 +92,7 @@ def slice_by_slice(data: bytes, direction: Direction) -> list[Event] | None:
 
 
 def whole(data: bytes, direction: Direction) -> list[Event] | None:
-    return read_exact_message(data, BOUNDARY.encode(), direction, TransportLimits().of)
+    return read_exact_message(data, BOUNDARY.encode(), direction, TransportLimits().by_kind())
 
 
 @given(messages())

@@ -87,24 +87,24 @@ class TransportLimits:
     attachments: int = 1000  # parts of the nested multipart
     body_bytes: int | None = None  # REST body, or all attachments together; None: no limit
 
-    def of(self, kind: PartKind) -> int | None:
-        """The limit of a part; only that of a body may be None."""
-        match kind:
-            case PartKind.REST_BODY | PartKind.ATTACHMENTS:
-                return self.body_bytes
-            case PartKind.OCSP:
-                return self.ocsp_bytes
-            case PartKind.REST_REQUEST | PartKind.REST_RESPONSE:
-                return self.rest_bytes
-            case PartKind.HASH_CHAIN | PartKind.HASH_CHAIN_RESULT:
-                return self.hash_chain_bytes
-            case PartKind.SIGNATURE:
-                return self.signature_bytes
-            case _:
-                return self.fault_bytes
+    def by_kind(self) -> dict[PartKind, int | None]:
+        """The limit of each kind of part; only that of a body may be None."""
+        return {
+            PartKind.OCSP: self.ocsp_bytes,
+            PartKind.REST_REQUEST: self.rest_bytes,
+            PartKind.REST_RESPONSE: self.rest_bytes,
+            PartKind.REST_BODY: self.body_bytes,
+            PartKind.ATTACHMENTS: self.body_bytes,
+            PartKind.HASH_CHAIN: self.hash_chain_bytes,
+            PartKind.HASH_CHAIN_RESULT: self.hash_chain_bytes,
+            PartKind.SIGNATURE: self.signature_bytes,
+            PartKind.SOAP: self.soap_bytes,
+            PartKind.FAULT: self.fault_bytes,
+        }
 
 
 _DEFAULT_LIMITS = TransportLimits()
+_DEFAULT_BY_KIND = _DEFAULT_LIMITS.by_kind()
 _NO_PART = PartBegin(())
 _mime_limits = lru_cache(maxsize=16)(lambda parts: MimeLimits(parts=parts))
 
@@ -131,6 +131,7 @@ class TransportDecoder:
         "_ended",
         "_is_fresh",
         "_kind",
+        "_limit_of",
         "_limits",
         "_missing",
         "_nested",
@@ -149,6 +150,7 @@ class TransportDecoder:
         missing: FaultCode = FaultCode.MISSING_REST,
     ) -> None:
         self._limits = limits or _DEFAULT_LIMITS
+        self._limit_of = _DEFAULT_BY_KIND if limits is None else limits.by_kind()
         self._direction = direction
         self._missing = missing
         self._boundary = _boundary_of(content_type)
@@ -186,7 +188,7 @@ class TransportDecoder:
         """Read the whole message from its first slice, if it has the usual form."""
         self._is_fresh = False
         events = read_exact_message(
-            data, self._boundary.encode("ascii"), self._direction, self._limits.of
+            data, self._boundary.encode("ascii"), self._direction, self._limit_of
         )
         if events is None or len(events) > self._limits.ocsp_parts:
             return None
@@ -263,7 +265,7 @@ class TransportDecoder:
             self._soap.feed(data)
         elif kind is not None:
             self._collected_size += len(data)
-            limit = self._limits.of(kind)
+            limit = self._limit_of[kind]
             if limit is not None and self._collected_size > limit:
                 raise _bad_order(f"a {kind.value} part exceeds {limit} bytes")
             self._collected.append(data)

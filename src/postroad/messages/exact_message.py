@@ -29,7 +29,7 @@ from postroad.messages.events import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 _EVENTS: Final[dict[PartKind, Callable[[bytes], Event]]] = {
     PartKind.OCSP: OcspPart,
@@ -60,7 +60,7 @@ def is_whole_der(content: bytes) -> bool:
 
 
 def read_exact_message(
-    data: bytes, boundary: bytes, direction: Direction, limit_of: Callable[[PartKind], int | None]
+    data: bytes, boundary: bytes, direction: Direction, limit_of: Mapping[PartKind, int | None]
 ) -> list[Event] | None:
     """Read a message of known parts; ``limit_of`` tells how many bytes a part may have.
 
@@ -78,7 +78,7 @@ def read_exact_message(
         if kind is None or following is None or not found or content[-1:] != b"\r":
             return None
         content, stage = content[:-1], following
-        limit = limit_of(kind)
+        limit = limit_of[kind]
         is_too_long = limit is not None and len(content) > limit
         if is_too_long or (kind is PartKind.OCSP and not is_whole_der(content)):
             return None

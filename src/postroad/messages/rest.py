@@ -226,7 +226,7 @@ def build_request(
     return request
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RestResponse:
     """A REST response: status, reason (may be empty) and the headers that travel."""
 
@@ -238,10 +238,9 @@ class RestResponse:
 
     def __post_init__(self) -> None:
         # Both are asked for again and again while the message is carried.
-        object.__setattr__(
-            self, "_block", _encode_block((str(self.status), self.reason), self.headers)
-        )
-        object.__setattr__(self, "_last", _last_values(self.headers))
+        own = self.__dict__
+        own["_block"] = _encode_block((str(self.status), self.reason), self.headers)
+        own["_last"] = _last_values(self.headers)
 
     @classmethod
     def parse(cls, block: bytes) -> RestResponse:
@@ -442,11 +441,14 @@ def _parse_header_lines(lines: list[str]) -> HeaderList:
 def _check_headers(headers: HeaderList) -> None:
     if len(headers) > MAX_HEADERS:
         raise _malformed(f"a REST message may have at most {MAX_HEADERS} headers")
-    for name, value in headers:
+    for name, _value in headers:
         if len(name) <= _SHORT_NAME:
             _check_known_name(name)
         else:
             _check_header_name(name)
+    if is_header_value("".join([value for _, value in headers])):
+        return
+    for name, value in headers:
         if not is_header_value(value):
             raise _malformed(f"header {name[:80]!r} holds a forbidden character")
 

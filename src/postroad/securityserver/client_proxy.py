@@ -322,7 +322,9 @@ async def _receive(
         )
     try:
         content_type = last_value(head.headers, "content-type") or ""
-        if MediaType.parse(content_type).base == "text/xml":
+        # What is a multipart is for the decoder to judge; the boundary makes each type a new one.
+        is_multipart = content_type.startswith("multipart/")
+        if not is_multipart and MediaType.parse(content_type).base == "text/xml":
             xml = await _read_fault(provider)
             raise remote_fault(parse_soap_fault(xml), xml)
         decoder = TransportDecoder(

@@ -14,7 +14,7 @@ import os
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from postroad.adapters.files import read_tree, tree_signature, write_atomic
 from postroad.crypto.certificates import Certificate
@@ -58,6 +58,15 @@ class Snapshot:
     """SHA-1 of a certificate's DER -> DER of the newest OCSP response for it."""
 
 
+class _Chosen(NamedTuple):
+    """A member's signing key, and how long the same state of the world leads to it."""
+
+    snapshot: Snapshot
+    since: datetime
+    until: datetime
+    key: SigningKey
+
+
 class OwnCertificates:
     """Which of our own certificates may be used now, with the OCSP responses that prove it?
 
@@ -68,12 +77,23 @@ class OwnCertificates:
         self._size = size
         self._known: OrderedDict[object, tuple[GlobalConfiguration, datetime, GoodCertificate]]
         self._known = OrderedDict()
+        self._chosen: dict[MemberId, _Chosen] = {}
 
     def signing_key(self, snapshot: Snapshot, member: MemberId, at: datetime) -> SigningKey:
         """The key that signs for a member: active, registered and good at the moment.
 
         Raises ``ConfigurationError`` (``cannot_create_signature``) that says what is missing.
         """
+        chosen = self._chosen.get(member)
+        if (
+            chosen is not None
+            and chosen.snapshot is snapshot
+            and chosen.since <= at <= chosen.until
+        ):
+            return chosen.key
+        return self._choose(snapshot, member, at)
+
+    def _choose(self, snapshot: Snapshot, member: MemberId, at: datetime) -> SigningKey:
         reasons: list[str] = []
         for key in snapshot.keys:
             if key.usage != "SIGNING" or not _belongs_to(key, member):
@@ -86,7 +106,7 @@ class OwnCertificates:
                 except PostroadError as error:
                     reason = error.message
                 else:
-                    return SigningKey(
+                    found = SigningKey(
                         key_id=key.key_id,
                         certificate=certificate,
                         ocsp_responses=good.ocsp_responses,
@@ -94,6 +114,11 @@ class OwnCertificates:
                         rsa_pss=key.rsa_pss,
                         batch_signing=key.batch_signing,
                     )
+                    if not reasons:  # a key before this one may become usable with time alone
+                        if len(self._chosen) >= self._size:
+                            self._chosen.clear()
+                        self._chosen[member] = _Chosen(snapshot, at, good.valid_until, found)
+                    return found
             reasons.append(reason)
         why = reasons[0] if reasons else "the signer holds no signing certificate of this member"
         raise ConfigurationError(

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import gc
 import signal
-import uuid
 from typing import TYPE_CHECKING, Final
 
 import uvloop
@@ -21,6 +20,7 @@ from postroad.adapters.http_server import HttpServer
 from postroad.adapters.kernel import forbid_memory_dumps, keep_freed_memory
 from postroad.adapters.log_client import LogClient
 from postroad.adapters.logs import FrequentLog, configure_logging, logger
+from postroad.adapters.random_ids import new_uuid
 from postroad.adapters.signer_client import SignerClient
 from postroad.adapters.system_clock import SystemClock
 from postroad.adapters.tls import information_system_context, provider_client_context
@@ -155,7 +155,7 @@ class Worker:
             choose_servers=lambda snapshot, service, target: choose_servers(
                 snapshot.globalconf, service.client, target
             ),
-            new_id=lambda: str(uuid.uuid4()),
+            new_id=new_uuid,
             dialect=self.dialect,
             internal_certificate=lambda: self.internal.certificate.der,
             cache=self.cache,
@@ -171,9 +171,9 @@ class Worker:
             log=self.message_log,
             services=services,
             verdicts=self.verdicts,
-            new_id=lambda: str(uuid.uuid4()),
+            new_id=new_uuid,
             dialect=self.dialect,
-            builtin=MetadataServices(services, lambda: str(uuid.uuid4())).builtin,
+            builtin=MetadataServices(services, new_uuid).builtin,
             cache=self.cache,
         )
 
@@ -347,7 +347,7 @@ class Worker:
             fault = fault_of(
                 error,
                 side_prefix=PROVIDER_SIDE,
-                detail_id=str(uuid.uuid4()),
+                detail_id=new_uuid(),
                 dialect=self.dialect,
             )
             report.fault, report.message, report.detail_id = fault.code, fault.string, fault.detail

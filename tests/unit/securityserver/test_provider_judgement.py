@@ -3,10 +3,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from postroad.crypto.ocsp import CertificateStatus
 from postroad.errors import MalformedInput, PostroadError, TrustError, UnavailablePeer
 from postroad.globalconf.indexes import InstanceIndex
 from postroad.globalconf.view import GlobalConfiguration
@@ -18,8 +20,8 @@ from postroad.securityserver.provider_judgement import (
     parse_ocsp_answer,
 )
 from postroad.trustlab.authority import TrustLab
+from support.exchange import CLIENT, REGISTER, World
 from support.exchange import NOW as EXCHANGE_NOW
-from support.exchange import REGISTER, World
 from support.signing import NOW
 
 LAB = TrustLab.create(at=NOW)
@@ -161,3 +163,54 @@ def test_a_failing_ocsp_port_is_asked_once_by_those_who_wait_for_it(tmp_path: Pa
     assert judging.asked == 1
     asyncio.run(run())
     assert judging.asked == 2  # who comes later asks again
+
+
+@pytest.fixture
+def judged(tmp_path: Path) -> Judging:
+    """A server that was found good by the responses in our store, and now has no OCSP port."""
+    judging = Judging(tmp_path)
+    lab = judging.world.lab
+    judging.store.responses = {
+        certificate.sha1: lab.ocsp(certificate, at=EXCHANGE_NOW)
+        for certificate in (judging.leaf, judging.authority)
+    }
+    assert asyncio.run(judging()) == "TEST/GOV/2/SS2"
+    judging.answer = UnavailablePeer("no answer in time")
+    return judging
+
+
+def test_a_verdict_lasts_as_long_as_its_responses_are_fresh(judged: Judging) -> None:
+    clock = judged.world.clock
+    clock.at = EXCHANGE_NOW + timedelta(minutes=60)
+    assert asyncio.run(judged()) == "TEST/GOV/2/SS2"
+    clock.at += timedelta(seconds=1)
+    with pytest.raises(TrustError):
+        asyncio.run(judged())
+
+
+def test_a_response_that_says_revoked_counts_at_once(judged: Judging) -> None:
+    revoked = judged.world.lab.ocsp(judged.leaf, at=EXCHANGE_NOW, status=CertificateStatus.REVOKED)
+    judged.store.responses = {**judged.store.responses, judged.leaf.sha1: revoked}
+    with pytest.raises(TrustError):
+        asyncio.run(judged())
+
+
+def test_a_new_configuration_counts_at_once(judged: Judging) -> None:
+    own = judged.world.globalconf.own
+    assert own.index is not None
+    shared = replace(own.index.shared, security_servers=())
+    judged.world.globalconf = GlobalConfiguration(
+        "TEST", [replace(own, index=InstanceIndex(shared))]
+    )
+    with pytest.raises(TrustError, match="not registered"):
+        asyncio.run(judged())
+
+
+def test_a_verdict_is_about_one_provider_and_one_chain(judged: Judging) -> None:
+    snapshot = judged.world.consumer.snapshot()
+    chain = (judged.leaf.der, judged.authority.der)
+    with pytest.raises(TrustError, match="not registered"):
+        asyncio.run(judged.judge.judge(snapshot, CLIENT, "ss2", chain))
+    other = judged.world.consumer.auth.certificate.der
+    with pytest.raises(TrustError, match="not registered"):
+        asyncio.run(judged.judge.judge(snapshot, REGISTER, "ss2", (other, judged.authority.der)))

@@ -86,6 +86,30 @@ def test_a_remembered_verdict_ends_with_the_freshness_of_its_response(world: Wor
         own.signing_key(snapshot, CONSUMER, NOW + timedelta(minutes=60, seconds=1))
 
 
+def test_a_remembered_key_is_judged_again_when_the_clock_goes_back(world: World) -> None:
+    own, snapshot = OwnCertificates(), world.consumer.snapshot()
+    own.signing_key(snapshot, CONSUMER, NOW)
+    with pytest.raises(ConfigurationError):
+        own.signing_key(snapshot, CONSUMER, NOW - timedelta(minutes=61))
+
+
+def test_a_key_that_becomes_good_with_time_is_preferred_then(world: World) -> None:
+    own, server = OwnCertificates(), world.consumer
+    soon = world.lab.sign_certificate(CONSUMER)
+    minute = timedelta(minutes=1)
+    server.ocsp.responses = {
+        **server.ocsp.responses,
+        soon.certificate.sha1: world.lab.ocsp(soon.certificate, at=NOW + 5 * minute),
+    }
+    server.signer.listed = [
+        server.listed_key(key_id="soon", der=soon.certificate.der),
+        server.listed_key(),
+    ]
+    snapshot = server.snapshot()
+    assert own.signing_key(snapshot, CONSUMER, NOW).key_id == "sign-key"
+    assert own.signing_key(snapshot, CONSUMER, NOW + 5 * minute).key_id == "soon"
+
+
 def test_the_authentication_certificate_needs_its_response_too(world: World) -> None:
     server = world.consumer
     own, certificate = OwnCertificates(), server.auth.certificate
