@@ -259,6 +259,8 @@ async def _send_message(  # noqa: PLR0913, PLR0917 - everything that goes into t
     out = GatheringWriter(provider.write)
     head = b"".join(encoder.ocsp(der) for der in own_ocsp)
     wanted = await out.write(head + consumer.message_part(encoder))
+    if wanted and not consumer.has_payload:
+        return out.take()
     async with aclosing(consumer.payload(encoder)) as pieces:
         while wanted and (piece := await anext(pieces, None)) is not None:
             wanted = await out.write(piece)

@@ -82,6 +82,11 @@ class ConsumerExchange(Protocol):
         """The part with the message, ready to be sent."""
         ...
 
+    @property
+    def has_payload(self) -> bool:
+        """Whether something may come beside the message, as far as is known already."""
+        ...
+
     def payload(self, encoder: TransportEncoder) -> AsyncGenerator[bytes]:
         """What comes beside the message, as it arrives, ready to be sent; kept in passing."""
         ...

@@ -85,6 +85,12 @@ class RestConsumer:
         """The serialised block."""
         return encoder.rest_request(self._read.encode())
 
+    @property
+    def has_payload(self) -> bool:
+        """Most requests are known to have no body as soon as their head is."""
+        body = self._request.body
+        return not body.ended or body.received > 0
+
     async def payload(self, encoder: TransportEncoder) -> AsyncGenerator[bytes]:
         """The body, if there is one: no first byte, no body part (PR-REST 4.4)."""
         body: BodyBuffer | None = None

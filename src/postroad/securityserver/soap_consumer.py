@@ -45,6 +45,7 @@ class SoapConsumer:
     """
 
     is_soap = True
+    has_payload = True
 
     def __init__(
         self,
