@@ -63,11 +63,13 @@ def neighbour_floors(plan: Plan, provider: Provider, pair: NginxPair) -> Values:
     """The same requests straight to the provider, and through two nginx."""
     direct: Values = {}
     proxied: Values = {}
+    modern: Values = {}
     for step in plan.nginx_steps:
         straight = provider.get if step.workload.method == "GET" else provider.post
         direct[name_of(step)] = _plain(straight, step, plan.floor_seconds, [])
         proxied[name_of(step)] = _plain(pair.streaming, step, plan.floor_seconds, pair.pids)
-    return {"direct": direct, "nginx_pair": proxied}
+        modern[name_of(step)] = _plain(pair.modern, step, plan.floor_seconds, pair.pids)
+    return {"direct": direct, "nginx_pair": proxied, "nginx_pair_modern": modern}
 
 
 def _plain(target: Target, step: Step, seconds: float, pids: list[int]) -> Values:
@@ -98,6 +100,10 @@ def large_floors(plan: Plan, provider: Provider, pair: NginxPair) -> Values:
         "nginx_buffered": {
             "up": send_large(pair.buffered, "/post", size).mb_per_second,
             "down": fetch_large(pair.buffered, "/get/large").mb_per_second,
+        },
+        "nginx_modern": {
+            "up": send_large(pair.modern, "/post", size).mb_per_second,
+            "down": fetch_large(pair.modern, "/get/large").mb_per_second,
         },
     }
 

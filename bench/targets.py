@@ -184,14 +184,18 @@ def _latency(results: Results) -> Iterator[Verdict]:
 
 
 def _large_bodies(results: Results) -> Iterator[Verdict]:
-    pair = results["floors"]["nginx_pair"]
+    pair, modern = (results["floors"][name] for name in ("nginx_pair", "nginx_pair_modern"))
     for workload, title in (("get-10m", "10 MB down"), ("post-10m", "10 MB up")):
         step, floor = find_step(results, workload, 4), pair.get(f"{workload}@4")
         measured, how = None, ""
         if step is not None and floor is not None:
             ours, theirs = (each["per_second"] * 10 for each in (step["load"], floor))
             measured = ours / theirs * 100
-            how = f"{ours:.0f} MB/s, nginx {theirs:.0f} MB/s, 4 at once"
+            faster = modern[f"{workload}@4"]["per_second"] * 10
+            how = (
+                f"{ours:.0f} MB/s, nginx {theirs:.0f} MB/s, 4 at once; "
+                f"nginx with the suite it prefers {faster:.0f}"
+            )
         yield Verdict(
             "Large bodies",
             f"{title}, of the nginx pair",
@@ -210,7 +214,8 @@ def _large_bodies(results: Results) -> Iterator[Verdict]:
             measured = ours / theirs * 100
             how = (
                 f"{ours:.0f} MB/s; nginx streaming {theirs:.0f}, "
-                f"nginx buffering {floors['nginx_buffered'][direction]:.0f}"
+                f"nginx buffering {floors['nginx_buffered'][direction]:.0f}; "
+                f"nginx with the suite it prefers {floors['nginx_modern'][direction]:.0f}"
             )
         size = large.get(direction, {}).get("bytes", 1_000_000_000) / 1e6
         title = f"{size:.0f} MB {direction}, of the nginx pair"
