@@ -8,6 +8,7 @@ the configuration, by which they pin it. Source: reference
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.x509.oid import NameOID
 
 from postroad.adapters.files import write_atomic
 from postroad.centralserver.registry.names import host_of
@@ -34,6 +36,12 @@ if TYPE_CHECKING:
     from postroad.crypto.algorithms import PrivateKey
 
 _T = TypeVar("_T")
+_ATTRIBUTES = {
+    "serialNumber": NameOID.SERIAL_NUMBER,
+    "SERIALNUMBER": NameOID.SERIAL_NUMBER,
+    "E": NameOID.EMAIL_ADDRESS,
+}
+"""Names of attributes besides those of RFC 4514."""
 
 
 class ManagementCertificate:
@@ -60,7 +68,8 @@ class ManagementCertificate:
     def request(self, distinguished_name: str) -> bytes:
         """A certificate request (DER) of the key that is in use, for a name like ``CN=x, C=FI``."""
         try:
-            subject = x509.Name.from_rfc4514_string(distinguished_name)
+            plain = re.sub(r"(?<!\\)([,+])\s+", r"\1", distinguished_name.strip())
+            subject = x509.Name.from_rfc4514_string(plain, _ATTRIBUTES)
             builder = x509.CertificateSigningRequestBuilder(subject)
             return builder.sign(self._key(), hashes.SHA256()).public_bytes(Encoding.DER)
         except ValueError as error:

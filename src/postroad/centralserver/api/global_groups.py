@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
 from typing import TYPE_CHECKING, Final, Literal
 
 from postroad.centralserver.api.clients import contains
 from postroad.centralserver.api.operations import Call, Operation, any_of
 from postroad.centralserver.api.paging import PagingMetadata, PagingSorting, page_of
-from postroad.centralserver.api.refusals import ApiRefusal
+from postroad.centralserver.api.refusals import meaning
 from postroad.centralserver.api.schemas import (
     ClientIdentifier,
     EncodedId,
@@ -19,12 +18,12 @@ from postroad.centralserver.api.schemas import (
     parse_client_id,
 )
 from postroad.centralserver.registry import groups, members
-from postroad.centralserver.registry.refusals import Problem, RegistryRefusal
+from postroad.centralserver.registry.refusals import Problem
 from postroad.centralserver.roles import Permission
 from postroad.identifiers import client_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from sqlalchemy.orm import Session
 
@@ -145,7 +144,8 @@ def add_members(call: Call) -> Members:
     """Put members and subsystems into a group; those that weren't in it before."""
     body: Members = call.body
     clients = [parse_client_id(item) for item in body.items]
-    with _owners_group_means("cannot_add_member_to_owners_group"), call.changing() as change:
+    code = "cannot_add_member_to_owners_group"
+    with meaning(Problem.OWNERS_GROUP, 400, code), call.changing() as change:
         added = groups.add_group_members(change, call.path["group_code"], clients)
     return Members(items=[encode_id(client) for client in added])
 
@@ -154,7 +154,7 @@ def remove_member(call: Call) -> None:
     """Take a member or subsystem out of a group."""
     client = parse_client_id(call.path["client_id"])
     code = "owners_global_group_member_cannot_be_deleted"
-    with _owners_group_means(code), call.changing() as change:
+    with meaning(Problem.OWNERS_GROUP, 400, code), call.changing() as change:
         groups.remove_group_members(change, call.path["group_code"], [client])
 
 
@@ -178,16 +178,6 @@ def filter_model(call: Call) -> GroupMembersFilterModel:
             codes=sorted({row.member_code for row in rows}),
             subsystems=sorted({row.subsystem_code for row in rows if row.subsystem_code}),
         )
-
-
-@contextmanager
-def _owners_group_means(code: str) -> Iterator[None]:
-    try:
-        yield
-    except RegistryRefusal as refusal:
-        if refusal.problem is not Problem.OWNERS_GROUP:
-            raise
-        raise ApiRefusal(400, code) from refusal
 
 
 def _load(call: Call, session: Session) -> GlobalGroup:

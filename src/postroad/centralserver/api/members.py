@@ -7,6 +7,7 @@ from typing import Final
 
 from postroad.centralserver.api.operations import Call, Operation, any_of
 from postroad.centralserver.api.parties import member_payload, server_payload
+from postroad.centralserver.api.refusals import meaning
 from postroad.centralserver.api.schemas import (
     Client,
     ClientIdentifier,
@@ -19,6 +20,7 @@ from postroad.centralserver.api.schemas import (
 )
 from postroad.centralserver.registry import groups, members, servers
 from postroad.centralserver.registry.parameters import own_instance
+from postroad.centralserver.registry.refusals import Problem
 from postroad.centralserver.roles import Permission
 from postroad.identifiers import MemberId
 
@@ -158,8 +160,9 @@ def list_used_servers(call: Call) -> list[SecurityServer]:
 
 def unregister_member(call: Call) -> None:
     """End the registration of a member with a security server."""
-    with call.changing() as change:
-        server = parse_server_id(call.path["server_id"])
+    server = parse_server_id(call.path["server_id"])
+    code = "member_not_registered_to_security_server"
+    with meaning(Problem.CLIENT_NOT_REGISTERED, 404, code), call.changing() as change:
         servers.unregister_client(change, server, _member_id(call))
 
 

@@ -6,13 +6,17 @@ Source: reference ``ErrorMessage`` (codes), ``ExceptionTranslator`` and ``Valida
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from postroad.centralserver.registry.refusals import Problem, RegistryRefusal
 from postroad.errors import FaultCode, PostroadError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class CodeWithDetails(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -82,6 +86,7 @@ _PROBLEMS: Final[dict[Problem, tuple[int, str]]] = {
     Problem.SIGNING_KEY_ACTIVE: (400, "signing_key_action_not_possible"),
     Problem.ANCHOR_NOT_FOUND: (404, "configuration_not_found"),
     Problem.UNKNOWN_CONFIGURATION_PART: (400, "configuration_part_validation_failed"),
+    Problem.CLIENT_NOT_REGISTERED: (409, "management_request_server_client_not_found"),
     Problem.REQUEST_STATE: (400, "management_request_invalid_state"),
     Problem.REQUEST_AUTH_CERTIFICATE: (400, "management_request_invalid_auth_certificate"),
     Problem.REQUEST_ALREADY_OWNER: (400, "management_request_client_already_owner"),
@@ -113,3 +118,14 @@ def refusal_of(error: PostroadError) -> ApiRefusal:
     if status == 500 and code == "internal_error":
         return ApiRefusal(status, code)  # what is wrong inside is for our own log
     return ApiRefusal(status, code, (error.fault_code,))
+
+
+@contextmanager
+def meaning(problem: Problem, status: int, code: str) -> Iterator[None]:
+    """Answer one problem in other words than usual, where an operation has words of its own."""
+    try:
+        yield
+    except RegistryRefusal as refusal:
+        if refusal.problem is not problem:
+            raise
+        raise ApiRefusal(status, code, (refusal.message,)) from refusal

@@ -8,6 +8,7 @@ import msgspec
 
 from postroad.centralserver.api.operations import Call, Operation, any_of
 from postroad.centralserver.api.parties import subsystem_payload
+from postroad.centralserver.api.refusals import meaning
 from postroad.centralserver.api.schemas import (
     Client,
     Payload,
@@ -17,6 +18,7 @@ from postroad.centralserver.api.schemas import (
 )
 from postroad.centralserver.registry import members, servers
 from postroad.centralserver.registry.parameters import own_instance
+from postroad.centralserver.registry.refusals import Problem
 from postroad.centralserver.roles import Permission
 from postroad.identifiers import SubsystemId
 
@@ -76,8 +78,9 @@ def delete_subsystem(call: Call) -> None:
 
 def unregister_subsystem(call: Call) -> None:
     """End the registration of a subsystem with a security server."""
-    with call.changing() as change:
-        server = parse_server_id(call.path["server_id"])
+    server = parse_server_id(call.path["server_id"])
+    code = "subsystem_not_registered_to_security_server"
+    with meaning(Problem.CLIENT_NOT_REGISTERED, 404, code), call.changing() as change:
         servers.unregister_client(change, server, _subsystem_id(call))
 
 
