@@ -77,6 +77,7 @@ def test_an_instance_is_founded_by_http_alone(node: CentralServerNode, tmp_path:
             before = await shown_certificate(addresses.registration_port)
             variables = {
                 "central": f"https://127.0.0.1:{addresses.api_port}",
+                "public": f"http://127.0.0.1:{addresses.http_port}",
                 "username": "admin",
                 "password": PASSWORD,
                 "pin": PIN,

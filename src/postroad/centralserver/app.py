@@ -14,13 +14,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from traceback import format_exception
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from postroad.adapters.logs import logger
 from postroad.adapters.web_server import QuietServer, open_listener, port_of, web_config, web_server
 from postroad.centralserver.api.server import opened_api
 from postroad.centralserver.distribution import distribution_application
-from postroad.centralserver.management_ports import CertificateSwitch, open_management_ports
+from postroad.centralserver.management_ports import (
+    CertificateSwitch,
+    open_management_ports,
+    services_url,
+)
 from postroad.centralserver.node import ensure_tls_certificates
 from postroad.centralserver.registry.system import instance_status
 from postroad.errors import PostroadError
@@ -33,7 +36,6 @@ if TYPE_CHECKING:
 
     from postroad.centralserver.management_ports import ManagementPorts
     from postroad.centralserver.node import CentralServerNode
-    from postroad.centralserver.settings import Settings
     from postroad.centralserver.token_login import TokenLogin
 
 
@@ -62,13 +64,15 @@ async def serve(
     management interface can open. Raises ``ConfigurationError`` when a port can't be opened.
     """
     stop = stop or _stopping_on_signals()
-    address = await asyncio.to_thread(_known_address, node)
-    ensure_tls_certificates(node, address)
+    ensure_tls_certificates(node, await asyncio.to_thread(_known_address, node))
     certificates = CertificateSwitch()
     async with open_management_ports(node, certificates) as management:
         with _api(node, login, certificates) as api:
-            wsdl = encode_wsdl(services_url(node.settings, address))
-            application = distribution_application(node.settings.public_path, node.clock, wsdl)
+            application = distribution_application(
+                node.settings.public_path,
+                node.clock,
+                lambda: encode_wsdl(services_url(node.settings, _known_address(node))),
+            )
             await _serve(node, login, stop, application, management, api, ready)
     logger("central").info("stopped")
 
@@ -158,18 +162,6 @@ def _stopping_on_signals() -> asyncio.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     return stop
-
-
-def services_url(settings: Settings, address: str) -> str:
-    """Where the management services are, on a node with that address (its port is another one's).
-
-    >>> from postroad.centralserver.settings import Settings
-    >>> services_url(Settings(), "cs.example:8080")
-    'https://cs.example:4002/managementservice/manage/'
-    """
-    host = urlsplit(f"//{address}").hostname or address
-    host = f"[{host}]" if ":" in host else host
-    return f"https://{host}:{settings.management_service.port}/managementservice/manage/"
 
 
 def _known_address(node: CentralServerNode) -> str:

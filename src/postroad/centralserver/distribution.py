@@ -24,7 +24,7 @@ from postroad.globalconf.shared_parameters import OLDEST_VERSION
 from postroad.management.wsdl import FILE_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from datetime import datetime
     from pathlib import Path
 
@@ -41,14 +41,17 @@ _CHUNK = 64 * 1024
 _BINARY = "application/octet-stream"
 
 
-def distribution_application(public: Path, clock: Clock, wsdl: bytes) -> Starlette:
+def distribution_application(
+    public: Path, clock: Clock, describe: Callable[[], bytes]
+) -> Starlette:
     """The web application over the published files, for GET and HEAD.
 
-    ``wsdl`` describes the management services, for the server that offers them.
+    ``describe`` writes the WSDL of the management services, for the server that offers them: their
+    address may change while we run.
     """
 
     async def description(_request: Request) -> Response:
-        return Response(wsdl, media_type="text/xml")
+        return Response(await to_thread.run_sync(describe), media_type="text/xml")
 
     async def directory(request: Request) -> Response:
         name = request.url.path.lstrip("/")

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from postroad.adapters.http_server import HttpServer, ServerLimits
 from postroad.adapters.tls import load_certificate_chain, management_service_context
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from postroad.adapters.http_exchange import Request, Responder
     from postroad.centralserver.node import CentralServerNode
+    from postroad.centralserver.settings import Settings
 
     Answering = Callable[[str, bytes, str], Answer]
 
@@ -223,3 +225,15 @@ def _client_certificates(path: str) -> frozenset[bytes]:
         raise ConfigurationError(
             f"client_certificate_file {path} can't be used: {error}"
         ) from error
+
+
+def services_url(settings: Settings, address: str) -> str:
+    """Where the management services are, on a node with that address (its port is another one's).
+
+    >>> from postroad.centralserver.settings import Settings
+    >>> services_url(Settings(), "cs.example:8080")
+    'https://cs.example:4002/managementservice/manage/'
+    """
+    host = urlsplit(f"//{address}").hostname or address
+    host = f"[{host}]" if ":" in host else host
+    return f"https://{host}:{settings.management_service.port}/managementservice/manage/"

@@ -18,14 +18,15 @@ from postroad.centralserver.api.schemas import (
     parse_subsystem_id,
 )
 from postroad.centralserver.management_certificate import ManagementCertificate
+from postroad.centralserver.management_ports import services_url
 from postroad.centralserver.registry import provider
 from postroad.centralserver.registry.groups import owners_group_code
 from postroad.centralserver.registry.members import find_member
-from postroad.centralserver.registry.names import host_of
 from postroad.centralserver.registry.provider_registration import register_management_provider
 from postroad.centralserver.registry.servers import server_id
 from postroad.centralserver.registry.system import instance_status
 from postroad.centralserver.roles import Permission
+from postroad.management.wsdl import FILE_NAME
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -131,13 +132,10 @@ def _certificate(call: Call) -> ManagementCertificate:
 
 def _configuration(call: Call, session: Session) -> ManagementServicesConfiguration:
     address = instance_status(session, call.node_name).address
-    port = call.node.settings.management_service.port
     configuration = ManagementServicesConfiguration(
         security_server_owners_global_group_code=owners_group_code(session),
-        services_address=f"https://{host_of(address)}:{port}/managementservice/manage/"
-        if address
-        else "",
-        wsdl_address=f"http://{address}/managementservices.wsdl" if address else "",
+        services_address=services_url(call.node.settings, address) if address else "",
+        wsdl_address=f"http://{address}/{FILE_NAME}" if address else "",
     )
     named = provider.find_management_provider(session)
     if named is None:

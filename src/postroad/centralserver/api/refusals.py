@@ -74,22 +74,11 @@ _PROBLEMS: Final[dict[Problem, tuple[int, str]]] = {
     Problem.CERTIFICATE_NOT_FOUND: (404, "ss_auth_certificate_not_found"),
     Problem.TIMESTAMPING_SERVICE_NOT_FOUND: (404, "timestamping_authority_not_found"),
     Problem.UNKNOWN_PROFILE: (400, "certificate_profile_info_class_not_found"),
-    Problem.FORBIDDEN_DISABLE_PROVIDER: (409, "mr_forbidden_disable_management_service_client"),
-    Problem.SECURITY_SERVER_HOSTS_PROVIDER: (
-        409,
-        "mr_forbidden_enable_maintenance_mode_for_management_service",
-    ),
-    Problem.MAINTENANCE_ALREADY_ON: (409, "management_request_server_already_in_maintenance_mode"),
-    Problem.MAINTENANCE_ALREADY_OFF: (409, "management_request_server_not_in_maintenance_mode"),
     Problem.OWNERS_GROUP: (400, "owners_global_group_cannot_be_deleted"),
     Problem.TOO_MANY_SIGNING_KEYS: (400, "token_action_not_possible"),
     Problem.SIGNING_KEY_ACTIVE: (400, "signing_key_action_not_possible"),
     Problem.ANCHOR_NOT_FOUND: (404, "configuration_not_found"),
     Problem.UNKNOWN_CONFIGURATION_PART: (400, "configuration_part_validation_failed"),
-    Problem.CLIENT_NOT_REGISTERED: (409, "management_request_server_client_not_found"),
-    Problem.REQUEST_STATE: (400, "management_request_invalid_state"),
-    Problem.REQUEST_AUTH_CERTIFICATE: (400, "management_request_invalid_auth_certificate"),
-    Problem.REQUEST_ALREADY_OWNER: (400, "management_request_client_already_owner"),
     Problem.UNKNOWN_ROLE: (400, "invalid_role"),
     Problem.MISSING_ROLE: (403, "access_denied"),
 }
@@ -112,7 +101,7 @@ def refusal_of(error: PostroadError) -> ApiRefusal:
         problem = error.problem
         if problem in _FORM_PROBLEMS:
             return validation_failure(problem.value, error.message)
-        status, code = _PROBLEMS.get(problem, (problem.http_status, problem.value))
+        status, code = _PROBLEMS.get(problem, (error.http_status, problem.value))
         return ApiRefusal(status, code, (error.message,))
     status, code = _FAULTS.get(error.code, (500, "internal_error"))
     if status == 500 and code == "internal_error":

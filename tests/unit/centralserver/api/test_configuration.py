@@ -79,7 +79,11 @@ def test_a_key_is_made_announced_activated_and_its_predecessor_deleted(
     assert answer.status_code == 400
     assert [w["code"] for w in answer.json()["warnings"]] == ["signing_key_not_announced_yet"]
     assert api.audit_lines[-1]["warning"] is True
+    api.node.generate(api.login.token)
     clock.pass_time(minutes=4)
+    keys = api.ask("GET", "/tokens")[0]["configuration_signing_keys"]
+    (ready,) = (key for key in keys if key["id"] == new["id"])
+    assert ready["possible_actions"] == ["DELETE", "ACTIVATE"]
     api.ask("PUT", activate, status=204)
     refused = api.refusal("DELETE", f"/signing-keys/{new['id']}")
     assert refused == (400, "signing_key_action_not_possible")

@@ -106,7 +106,7 @@ def test_a_registration_waits_and_is_approved(api: ManagementApi) -> None:
     assert api.ask("POST", f"{path}/approval", person)["status"] == "APPROVED"
     assert api.ask("GET", "/security-servers/DEV:GOV:2:SS3")["server_address"] == "ss3.example"
     twice = api.refusal("POST", f"{path}/approval", person)
-    assert twice == (400, "management_request_invalid_state")
+    assert twice == (400, "management_request_invalid_state_for_approval")
 
 
 def test_both_sides_approve_together(api: ManagementApi) -> None:
