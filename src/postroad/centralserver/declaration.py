@@ -1,8 +1,9 @@
 """How does one file say what the registry should hold, and how is that brought about?
 
-A TOML file names member classes, members, trust services, servers, clients, groups and parameters.
-Applying it adds and changes what is missing or different and never removes anything; applying it
-twice does nothing the second time. Paths in it are relative to the file.
+A TOML file names member classes, members, trust services, groups and parameters. Applying it adds
+and changes what is missing or different and never removes anything; applying it twice does nothing
+the second time. Paths in it are relative to the file. Servers and clients can't be declared: they
+register by the requests that they sign.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from postroad.centralserver.registry import groups, members, provider, servers, trust_services
+from postroad.centralserver.registry import groups, members, provider, trust_services
 from postroad.centralserver.registry.parameters import parse_parameter, set_parameter
 from postroad.errors import ConfigurationError
 from postroad.globalconf.shared_parameters import CostType, CsrFormat
-from postroad.identifiers import MemberId, SecurityServerId, SubsystemId, parse_client_id
+from postroad.identifiers import MemberId, SubsystemId, parse_client_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,15 +95,6 @@ class DeclaredTsa(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     cost_type: CostType = CostType.UNDEFINED
 
 
-class DeclaredServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """``[[server]]``: ``id`` is ``INSTANCE/CLASS/CODE/SERVER``."""
-
-    id: str
-    address: str
-    auth_certificates: list[str]
-    clients: list[str] = []
-
-
 class DeclaredGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """``[[group]]``."""
 
@@ -119,7 +111,6 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     member: list[DeclaredMember] = []
     certification_service: list[DeclaredCa] = []
     timestamping_service: list[DeclaredTsa] = []
-    server: list[DeclaredServer] = []
     group: list[DeclaredGroup] = []
     parameters: dict[str, str | int] = {}
 
@@ -149,8 +140,6 @@ def apply_declaration(change: Change, declared: Declaration, base: Path) -> None
         _apply_ca(change, ca, base)
     for tsa in declared.timestamping_service:
         _apply_tsa(change, tsa, base)
-    for server in declared.server:
-        _apply_server(change, server, base)
     for group in declared.group:
         _apply_group(change, group)
     for name, value in declared.parameters.items():
@@ -234,16 +223,6 @@ def _apply_tsa(change: Change, declared: DeclaredTsa, base: Path) -> None:
         trust_services.add_tsa(change, certificate, declared.url, cost_type=declared.cost_type)
     else:
         trust_services.edit_tsa(change, known.id, url=declared.url, cost_type=declared.cost_type)
-
-
-def _apply_server(change: Change, declared: DeclaredServer, base: Path) -> None:
-    server = SecurityServerId.parse(declared.id)
-    for path in declared.auth_certificates:
-        servers.register_server(
-            change, server, auth_certificate=_read(base / path), address=declared.address
-        )
-    for client in declared.clients:
-        servers.register_client(change, server, parse_client_id(client))
 
 
 def _apply_group(change: Change, declared: DeclaredGroup) -> None:

@@ -6,7 +6,7 @@ percent-escaped.
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,11 +15,13 @@ from postroad.cli.central_context import (
     changing,
     home_option,
     json_option,
-    read_file,
     reading,
     show,
 )
 from postroad.identifiers import MemberId, SecurityServerId, SubsystemId, parse_client_id
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.group("member-class")
@@ -248,44 +250,6 @@ def remove_auth_certificate(server_id: str, sha256: str, home: Path) -> None:
         servers.delete_auth_certificate(change, SecurityServerId.parse(server_id), sha256)
 
 
-@click.command("register-server")
-@click.argument("server_id", metavar="INSTANCE/CLASS/CODE/SERVER")
-@click.option("--address", required=True, help="Where other servers reach it.")
-@click.option(
-    "--auth-cert",
-    "auth_certificate",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Its authentication certificate, PEM or DER.",
-)
-@home_option
-def register_server(server_id: str, address: str, auth_certificate: Path, home: Path) -> None:
-    """Register a security server, or another authentication certificate of one."""
-    with changing(home) as change:
-        servers.register_server(
-            change,
-            SecurityServerId.parse(server_id),
-            auth_certificate=read_file(auth_certificate),
-            address=address,
-        )
-
-
-@click.command("register-client")
-@click.argument("server_id", metavar="INSTANCE/CLASS/CODE/SERVER")
-@click.argument("client_id", metavar="INSTANCE/CLASS/CODE[/SUBSYSTEM]")
-@click.option("--name", help="Name of the subsystem.")
-@home_option
-def register_client(server_id: str, client_id: str, name: str | None, home: Path) -> None:
-    """Register a client with a security server; a new subsystem is created."""
-    with changing(home) as change:
-        servers.register_client(
-            change,
-            SecurityServerId.parse(server_id),
-            parse_client_id(client_id),
-            subsystem_name=name,
-        )
-
-
 @click.command("unregister-client")
 @click.argument("server_id", metavar="INSTANCE/CLASS/CODE/SERVER")
 @click.argument("client_id", metavar="INSTANCE/CLASS/CODE[/SUBSYSTEM]")
@@ -381,8 +345,6 @@ COMMANDS = (
     subsystem,
     server,
     group,
-    register_server,
-    register_client,
     unregister_client,
     change_client_state,
 )

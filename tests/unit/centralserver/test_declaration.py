@@ -7,17 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroad.centralserver.declaration import apply_declaration, load_declaration
-from postroad.centralserver.registry import groups, members, provider, servers, trust_services
+from postroad.centralserver.registry import groups, members, provider, trust_services
 from postroad.centralserver.registry.refusals import RegistryRefusal
 from postroad.errors import ConfigurationError
-from support.central_server import (
-    CLIENT,
-    MANAGEMENT,
-    OWNER,
-    SERVER,
-    auth_certificate,
-    lab,
-)
+from support.central_server import MANAGEMENT, OWNER, lab
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,12 +60,6 @@ certificate = "tsa.pem"
 url = "http://tsa.example/"
 cost_type = "PAID"
 
-[[server]]
-id = "DEV/GOV/1/SS1"
-address = "ss1.example"
-auth_certificates = ["auth.der"]
-clients = ["DEV/GOV/1/MANAGEMENT", "DEV/GOV/2/client"]
-
 [[group]]
 code = "group"
 description = "A group"
@@ -88,7 +75,6 @@ def file(tmp_path: Path) -> Path:
     (tmp_path / "issuing.pem").write_bytes(lab().ca_certificate.pem)
     (tmp_path / "ocsp.pem").write_bytes(lab().ocsp_certificate.pem)
     (tmp_path / "tsa.pem").write_bytes(lab().tsa_certificate.pem)
-    (tmp_path / "auth.der").write_bytes(auth_certificate(SERVER))
     return path
 
 
@@ -113,13 +99,11 @@ def test_everything_declared_is_there_afterwards(registry: Registry, file: Path)
         assert ca.acme_directory_url == "https://acme.example/"
         (tsa,) = trust_services.list_tsas(session)
         assert tsa.cost_type == "PAID"
-        clients = servers.load_server(session, SERVER).clients
-        assert [servers.client_of(session, row) for row in clients] == [MANAGEMENT, CLIENT]
         assert len(groups.load_group(session, "group").members) == 2
 
 
 def test_applying_twice_changes_nothing(registry: Registry, file: Path) -> None:
-    assert len(apply(registry, file)) > 15
+    assert len(apply(registry, file)) > 10
     assert apply(registry, file) == []
 
 
@@ -133,7 +117,6 @@ def test_only_what_differs_is_changed(registry: Registry, file: Path) -> None:
         ('profile = "FiVRK"', 'profile = "Basic"'),
         ('cost_type = "FREE"', 'cost_type = "PAID"'),
         ('url = "http://tsa.example/"\ncost_type = "PAID"', 'url = "http://tsa.example/"'),
-        ('address = "ss1.example"', 'address = "192.0.2.1"'),
         ('description = "A group"', 'description = "Some"'),
         ("ocspFreshnessSeconds = 1200", 'ocspFreshnessSeconds = "1300"'),
     ):
@@ -147,16 +130,13 @@ def test_only_what_differs_is_changed(registry: Registry, file: Path) -> None:
         "Edit certification service settings",
         "Edit OCSP responder",
         "Edit timestamping service",
-        "Edit security server address",
         "Edit global group description",
         "Edit system parameter",
     ]
 
 
 def test_what_a_rule_forbids_leaves_nothing_behind(registry: Registry, file: Path) -> None:
-    file.write_text(
-        TEXT + '\n[[server]]\nid = "DEV/GOV/9/X"\naddress = "x"\nauth_certificates = ["auth.der"]\n'
-    )
+    file.write_text(TEXT + '\n[[member]]\nid = "ELSE/GOV/9"\nname = "x"\n')
     with pytest.raises(RegistryRefusal):
         apply(registry, file)
     with registry.reading() as session:
@@ -168,6 +148,7 @@ def test_what_a_rule_forbids_leaves_nothing_behind(registry: Registry, file: Pat
     [
         ("[[member", "registry.toml"),
         ("unknown = 1", "unknown"),
+        ('[[server]]\nid = "DEV/GOV/1/SS1"', "server"),
         ('[[member]]\nid = "DEV/GOV/1"', "name"),
         ('[[timestamping_service]]\ncertificate = "x"\nurl = "x"\ncost_type = "CHEAP"', "CHEAP"),
         ('[[timestamping_service]]\ncertificate = "nothing.pem"\nurl = "http://x"', "nothing.pem"),

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from postroad.adapters.system_clock import SystemClock
 from postroad.centralserver.node import NewInstance, initialize_node
+from postroad.centralserver.registry import servers
 from postroad.centralserver.settings import load_settings
 from postroad.centralserver.signing_keys import KeyAlgorithm
 from postroad.cli import central_context
@@ -17,6 +18,7 @@ from postroad.cli.central import command
 from postroad.errors import ConfigurationError, PostroadError
 from postroad.globalconf.anchor import Anchor, fingerprint
 from support.central_server import (
+    CLIENT,
     PIN,
     SERVER,
     MovingClock,
@@ -92,11 +94,17 @@ def members(home: Path) -> None:
     run("provider", "DEV/GOV/1/MANAGEMENT")
 
 
+def register_server(home: Path) -> None:
+    """As the approval of the server's signed request does it: no command can."""
+    with central_context.opened(home) as node, node.changing("tester") as change:
+        servers.register_server(
+            change, SERVER, auth_certificate=auth_certificate(SERVER), address="ss1.example"
+        )
+
+
 @pytest.fixture
-def server(members: None, tmp_path: Path) -> None:
-    path = tmp_path / "auth.der"
-    path.write_bytes(auth_certificate(SERVER))
-    run("register-server", str(SERVER), "--address", "ss1.example", "--auth-cert", str(path))
+def server(members: None, home: Path) -> None:
+    register_server(home)
 
 
 def test_what_was_done_is_printed(home: Path) -> None:
@@ -135,10 +143,17 @@ def test_a_refusal_says_why(members: None) -> None:
     assert "has 2 members" in refused("member-class", "remove", "GOV")
 
 
-def test_servers_and_clients_are_registered(server: None) -> None:
+def test_nothing_is_registered_without_a_signed_request(home: Path) -> None:
+    assert home
+    for name in ("register-server", "register-client", "register-certificate"):
+        result = CliRunner().invoke(command, (name, str(SERVER)))
+        assert "No such command" in result.output
+
+
+def test_registered_servers_and_clients_are_listed_and_disabled(server: None, home: Path) -> None:
     name = str(SERVER)
-    run("register-client", name, "DEV/GOV/2/client", "--name", "A client")
-    assert run("register-client", name, "DEV/GOV/2/client") == "nothing to change\n"
+    with central_context.opened(home) as node, node.changing("tester") as change:
+        servers.register_client(change, SERVER, CLIENT, subsystem_name="A client")
     assert listed("server", "list") == [
         {
             "server": name,
@@ -392,9 +407,7 @@ def test_the_provider_gets_its_first_server(home: Path) -> None:
     run("provider", "DEV/GOV/1/MANAGEMENT")
     with pytest.raises(PostroadError, match="no security server"):
         run("register-provider", server)
-    certificate = home / "auth.pem"
-    certificate.write_bytes(auth_certificate(SERVER))
-    run("register-server", server, "--address", "ss1.example", "--auth-cert", str(certificate))
+    register_server(home)
     told = run("register-provider", server)
     assert "Approve management request" in told
     assert f"client=DEV/GOV/1/MANAGEMENT server={server}" in told
