@@ -23,12 +23,14 @@ _MEMORY_KIB: Final = 32 * 1024
 """With two iterations well above the least that OWASP asks for (19 MiB)."""
 
 
-def hash_password(password: str) -> str:
+def hash_password(password: str, *, allow_weak: bool = False) -> str:
     """The hash to keep.
 
-    Raises ``RegistryRefusal`` for a password that is too short, too long or of one character.
+    Raises ``RegistryRefusal`` for a password that is too short, too long or of one character;
+    with ``allow_weak`` only for none and for one that is too long.
     """
-    if not MIN_LENGTH <= len(password) <= MAX_LENGTH or len(set(password)) < MIN_LENGTH // 2:
+    shortest, different = (1, 1) if allow_weak else (MIN_LENGTH, MIN_LENGTH // 2)
+    if not shortest <= len(password) <= MAX_LENGTH or len(set(password)) < different:
         raise RegistryRefusal(
             Problem.WEAK_PASSWORD,
             f"a password has {MIN_LENGTH} to {MAX_LENGTH} characters, at least "

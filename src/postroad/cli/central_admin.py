@@ -31,6 +31,14 @@ _PASSWORD = click.option(
 )
 
 
+_ALLOW_WEAK = click.option(
+    "--allow-weak-password",
+    "allow_weak",
+    is_flag=True,
+    help="Take any password: for set-ups that nobody else can reach.",
+)
+
+
 @click.group("admin")
 def admin() -> None:
     """Administrators of the management interface."""
@@ -46,24 +54,35 @@ def admin() -> None:
     help="One of the roles they have; repeat it for more. Without it: all of them.",
 )
 @_PASSWORD
+@_ALLOW_WEAK
 @home_option
-def create(username: str, roles: tuple[str, ...], password_file: Path | None, home: Path) -> None:
+def create(
+    username: str,
+    roles: tuple[str, ...],
+    password_file: Path | None,
+    home: Path,
+    *,
+    allow_weak: bool,
+) -> None:
     """Let somebody log in to the management interface."""
     password = _read_password(password_file)
     with changing(home) as change:
         parsed = administrators.parse_roles(roles or _HUMAN_ROLES)
-        administrators.add_administrator(change, username, password, parsed)
+        administrators.add_administrator(change, username, password, parsed, allow_weak=allow_weak)
 
 
 @admin.command("password")
 @click.argument("username")
 @_PASSWORD
+@_ALLOW_WEAK
 @home_option
-def set_password(username: str, password_file: Path | None, home: Path) -> None:
+def set_password(
+    username: str, password_file: Path | None, home: Path, *, allow_weak: bool
+) -> None:
     """Give somebody another password; their sessions end."""
     password = _read_password(password_file)
     with changing(home) as change:
-        administrators.change_password(change, username, password)
+        administrators.change_password(change, username, password, allow_weak=allow_weak)
 
 
 @admin.command("delete")

@@ -55,6 +55,13 @@ def test_a_weak_password_makes_nobody(tmp_path: Path, given: str) -> None:
     assert names(tmp_path) == []
 
 
+def test_a_weak_password_must_be_allowed_by_name_and_even_then_there_is_one(tmp_path: Path) -> None:
+    allowing = ("create", "alice", "--allow-weak-password", "--password-file", "-")
+    assert isinstance(run(tmp_path, *allowing, given="\n").exception, PostroadError)
+    assert run(tmp_path, *allowing, given="short\n").exit_code == 0
+    assert names(tmp_path) == ["alice"]
+
+
 def test_a_password_changes_and_an_administrator_goes(tmp_path: Path) -> None:
     run(tmp_path, "create", "alice", "--password-file", "-", given=PASSWORD)
     changed = run(tmp_path, "password", "alice", "--password-file", "-", given=PASSWORD + "2")

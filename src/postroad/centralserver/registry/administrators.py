@@ -59,7 +59,12 @@ def find_administrator(session: Session, username: str) -> Administrator | None:
 
 
 def add_administrator(
-    change: Change, username: str, password: str, roles: frozenset[Role]
+    change: Change,
+    username: str,
+    password: str,
+    roles: frozenset[Role],
+    *,
+    allow_weak: bool = False,
 ) -> Administrator:
     """Let somebody log in; refused for a name that is taken and for a weak password."""
     username = check_name("the user name", username)
@@ -73,7 +78,7 @@ def add_administrator(
         )
     added = Administrator(
         username=username,
-        password_hash=hash_password(password),
+        password_hash=hash_password(password, allow_weak=allow_weak),
         created_at=change.at,
         roles=[AdministratorRole(role=role.value) for role in sorted(roles)],
     )
@@ -82,10 +87,12 @@ def add_administrator(
     return added
 
 
-def change_password(change: Change, username: str, password: str) -> None:
+def change_password(
+    change: Change, username: str, password: str, *, allow_weak: bool = False
+) -> None:
     """Give an administrator another password; whoever is logged in by the old one no longer is."""
     found = _load_administrator(change.session, username)
-    found.password_hash = hash_password(password)
+    found.password_hash = hash_password(password, allow_weak=allow_weak)
     change.record("Change administrator password", username=username)
 
 
