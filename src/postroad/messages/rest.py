@@ -201,6 +201,11 @@ class RestRequest:
         """X-Road-Issue, opaque."""
         return self._last.get("x-road-issue")
 
+    @property
+    def represented_party(self) -> str | None:
+        """X-Road-Represented-Party, ``[CLASS/]CODE`` with escaped parts."""
+        return self._last.get("x-road-represented-party")
+
 
 def build_request(
     method: str,

@@ -31,6 +31,7 @@ from postroad.securityserver.jobs import Job, JobRunner, Outcome
 from postroad.securityserver.messagelog.stamping_job import BackgroundStamping, build_stamping
 from postroad.securityserver.ocsp_fetching import OcspClient
 from postroad.securityserver.ocsp_schedule import OcspJob
+from postroad.securityserver.opmonitoring.service import MonitoringService
 from postroad.securityserver.registrations import RegistrationJob, follow_in_another_process
 from postroad.securityserver.serverconf.snapshot import SnapshotFile
 
@@ -145,12 +146,16 @@ class UnverifiedWeb:
         )
 
 
-def build_jobs(
-    settings: Settings, signer: SignerClient, log: LogClient, http: HttpClient
+def build_jobs(  # noqa: PLR0913, PLR0917 - what the jobs share
+    settings: Settings,
+    signer: SignerClient,
+    log: LogClient,
+    http: HttpClient,
+    configuration: CurrentConfiguration,
+    monitoring: MonitoringService,
 ) -> list[Job]:
     """All jobs of a server."""
     clock = SystemClock()
-    configuration = CurrentConfiguration(settings, clock)
     section = settings.configuration_client
     client = ConfigurationClient(
         anchor_path=settings.anchor_path,
@@ -189,6 +194,7 @@ def build_jobs(
         ),
         Job("ocsp-cleaning", OcspCleaningJob(settings, clock).run),
         Job("archiving", ArchiveJob(settings, clock).run),
+        Job("opmonitoring-cleaning", monitoring.clean),
     ]
 
 
@@ -200,12 +206,16 @@ async def serve(settings: Settings) -> None:
     signer = SignerClient(settings.signer_socket)
     log = LogClient(settings.logwriter_socket)
     http = HttpClient()
+    configuration = CurrentConfiguration(settings, SystemClock())
+    monitoring = MonitoringService(settings, configuration, SystemClock())
     try:
-        jobs = build_jobs(settings, signer, log, http)
+        await monitoring.start()
+        jobs = build_jobs(settings, signer, log, http, configuration, monitoring)
         runner = JobRunner(jobs, settings.run_path, SystemClock())
         logger("background").info("background jobs started")
         await runner.run(stop)
     finally:
+        await monitoring.stop()
         signer.close()
         log.close()
         http.close()

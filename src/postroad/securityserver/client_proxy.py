@@ -111,6 +111,8 @@ async def serve_consumer(
         try:
             received = await _exchange(proxy, request, consumer, report, resources)
             # (13) Only now may the consumer see anything of the answer.
+            if consumer.is_soap:
+                report.facts.note_answering()
             await consumer.answer(responder, received)
             report.status = report.service_status
         except PostroadError as error:
@@ -173,23 +175,28 @@ async def _exchange(
         report.peer_server = await proxy.judge_provider(snapshot, provider, host, chain)
 
     encoder = TransportEncoder(new_boundary(), Direction.REQUEST)
+    report.facts.note_asking()
     provider = await proxy.connector.open(  # (6)
         servers, judge, _transport_headers(encoder, request, consumer, message)
     )
     resources.callback(provider.close)
-    unsent = await _send_message(proxy, provider, encoder, consumer, own_ocsp, resources)  # (7)
+    unsent = await _send_message(  # (7)
+        proxy, provider, encoder, consumer, own_ocsp, resources, report
+    )
     attachments = consumer.attachments
     report.request_bytes = sum(attachment.body.size for attachment in attachments)
     latest = proxy.snapshot()
     latest.globalconf.ensure_valid(proxy.clock.now())
     check_client(proxy, latest, request, message.client)
     block = message.encode()
+    report.facts.note_request(block, attachments)
     signature = await proxy.signer.sign(  # (8)
         message.client.member, message_parts(block, attachments)
     )
     await _log(proxy, message, LogDirection.REQUEST, block, attachments, signature)  # (9)
     await provider.finish(unsent + signature_parts(encoder, signature))
-    received = await _receive(proxy, provider, consumer, resources)  # (10)
+    received = await _receive(proxy, provider, consumer, resources, report)  # (10)
+    report.facts.note_response(received.block, received.attachments)
     _verify_signature(proxy, proxy.snapshot(), message, received)  # (11)
     report.service_status = consumer.check_answer(received)
     report.response_bytes = received.size
@@ -210,6 +217,7 @@ def _note_request(report: ExchangeReport, message: Message) -> None:
     report.service = str(message.service)
     report.query_id = message.query_id
     report.request_id = message.request_id
+    report.facts.message = message
 
 
 def check_client(
@@ -254,6 +262,7 @@ async def _send_message(  # noqa: PLR0913, PLR0917 - everything that goes into t
     consumer: ConsumerExchange,
     own_ocsp: Sequence[bytes],
     resources: ExitStack,
+    report: ExchangeReport,
 ) -> bytes:
     """Send all but the signature; return what is still unsent."""
     out = GatheringWriter(provider.write)
@@ -265,7 +274,7 @@ async def _send_message(  # noqa: PLR0913, PLR0917 - everything that goes into t
         while wanted and (piece := await anext(pieces, None)) is not None:
             wanted = await out.write(piece)
     if not wanted:
-        await _read_early_fault(proxy, provider, consumer, resources)
+        await _read_early_fault(proxy, provider, consumer, resources, report)
     return out.take()
 
 
@@ -274,9 +283,10 @@ async def _read_early_fault(
     provider: OutgoingExchange,
     consumer: ConsumerExchange,
     resources: ExitStack,
+    report: ExchangeReport,
 ) -> None:
     """Raise what the answer says that came before our request was complete: only a fault can."""
-    await _receive(proxy, provider, consumer, resources)
+    await _receive(proxy, provider, consumer, resources, report)
     raise MalformedInput(
         "the provider's security server answered before it had the whole request",
         code=FaultCode.INVALID_MESSAGE,
@@ -314,9 +324,11 @@ async def _receive(
     provider: OutgoingExchange,
     consumer: ConsumerExchange,
     resources: ExitStack,
+    report: ExchangeReport,
 ) -> ReceivedMessage:
     """Read the whole answer; a fault in any place is raised as ``RemoteFault``."""
     head = await provider.response()
+    report.facts.note_answered()
     if head.status not in {200, 500}:
         raise UnavailablePeer(
             f"the provider's security server answered with HTTP status {head.status}",

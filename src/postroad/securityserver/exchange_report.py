@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+
+from postroad.securityserver.exchange_facts import ExchangeFacts
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,6 +36,8 @@ class ExchangeReport:
     seconds: float = 0.0
     unexpected: str = ""
     """The kind of an error that nobody foresaw: a defect of ours."""
+    facts: ExchangeFacts = field(default_factory=ExchangeFacts)
+    """For operational monitoring; not logged."""
 
     def line(self) -> dict[str, object]:
         """The fields worth logging: those that say something."""
@@ -45,4 +49,4 @@ class ExchangeReport:
         return found
 
 
-_NAMES = tuple(field.name for field in fields(ExchangeReport))
+_NAMES = tuple(field.name for field in fields(ExchangeReport) if field.name != "facts")

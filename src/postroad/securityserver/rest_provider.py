@@ -84,10 +84,13 @@ class RestProvider:
         body_digest = None if received.body is None else received.body.digest
         asked = request_hash(DigestAlgorithm.SHA512.digest(received.block), body_digest)
         if call.service is None:
+            report.facts.own_service = True
             return await self._answer_builtin(call, asked, answer, resources)
         try:
+            report.facts.note_asking()
             exchange = await self._call(call, call.service, received, resources)
             head = await exchange.response()
+            report.facts.note_answered()
             report.service_status = head.status
             response = build_response(
                 head.status, head.reason, head.headers, request=message, request_hash=asked

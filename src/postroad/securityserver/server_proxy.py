@@ -114,6 +114,7 @@ async def serve_peer(
                 error, side_prefix=PROVIDER_SIDE, detail_id=proxy.new_id(), dialect=proxy.dialect
             )
             report.fault, report.message, report.detail_id = fault.code, fault.string, fault.detail
+            report.facts.fault_string = fault.string
             cause = error.__cause__
             if isinstance(cause, PostroadError) and cause.message not in fault.string:
                 report.message = f"{fault.string} ({cause.message})"
@@ -178,6 +179,7 @@ async def _exchange(
         snapshot.globalconf.ensure_valid(at)
         call = _judge(proxy, snapshot, request, received, provider, message, report)
     report.request_bytes = received.size
+    report.facts.note_request(received.block, received.attachments)
     _verify_signature(proxy, snapshot, message, received, report)  # (4)
     signature = MessageSignature(
         received.signature, received.hash_chain_result, received.hash_chain
@@ -187,6 +189,7 @@ async def _exchange(
     )
     block, attachments = await provider.answer(call, received, answer, report, resources)  # (6)
     report.response_bytes = sum(attachment.body.size for attachment in attachments)
+    report.facts.note_response(block, attachments)
     signature = await proxy.signer.sign(  # (7)
         message.service.client.member, message_parts(block, attachments)
     )
@@ -237,6 +240,7 @@ def _note_request(report: ExchangeReport, message: Message) -> None:
     report.service = str(message.service)
     report.query_id = message.query_id
     report.request_id = message.request_id
+    report.facts.message = message
 
 
 def _judge(  # noqa: PLR0913, PLR0917 - the evidence, and where its verdict is noted

@@ -124,6 +124,24 @@ class MessageLogSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """Days that records stay in the database, and can be asked for, after they are archived."""
 
 
+class MonitoringSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is told of exchanges and of this machine, and to whom."""
+
+    database: str = ""
+    """Operational monitoring: "" for SQLite in the home directory, or ``postgresql://…``."""
+    keep_records_for: Annotated[float, msgspec.Meta(gt=0)] = 7.0
+    """Days that operational monitoring records are kept."""
+    clean_interval: Seconds = 43_200.0
+    buffer_size: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 20_000
+    """Records that wait in a worker while they can't be stored; 0 keeps no records at all."""
+    max_records_in_message: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100
+    sending_interval: Seconds = 5.0
+    max_records_in_payload: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10_000
+    records_available_timestamp_offset: Annotated[int, msgspec.Meta(ge=0)] = 60
+    """Seconds until a record can be asked for: those of one second are complete by then."""
+    health_statistics_period: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 600
+
+
 class ConfigurationClientSection(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 ):
@@ -165,6 +183,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     server_proxy: ServerProxySection = ServerProxySection()
     message_log: MessageLogSection = MessageLogSection()
     configuration_client: ConfigurationClientSection = ConfigurationClientSection()
+    monitoring: MonitoringSection = MonitoringSection()
     tokens: TokensSection = TokensSection()
     devices: dict[str, DeviceSettings] = {}
     """Hardware tokens, by a name of your own: ``[devices.NAME]``."""
@@ -205,6 +224,17 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def messagelog_path(self) -> Path:
         """The message log's SQLite file, when no other database is set."""
         return self.home_path / "db" / "messagelog.sqlite"
+
+    @property
+    def opmonitoring_url(self) -> str:
+        """The database of operational monitoring."""
+        path = self.home_path / "db" / "opmonitor.sqlite"
+        return self.monitoring.database or f"sqlite:///{path}"
+
+    @property
+    def monitoring_socket(self) -> Path:
+        """Where the background process takes observations and answers for them."""
+        return self.run_path / "monitoring.sock"
 
     @property
     def log_keys_path(self) -> Path:

@@ -115,14 +115,17 @@ class SoapProvider:
     ) -> tuple[bytes, list[Attachment]]:
         """Send the service's response with our hash in it, and its attachments as they come."""
         if call.service is None:
-            return await self._answer_builtin(call, answer, resources)
+            report.facts.own_service = True
+            return await self._answer_builtin(call, answer, report, resources)
         if not call.service.url:
             raise ConfigurationError(
                 "the service has no address", code=FaultCode.SERVICE_MISSING_URL
             )
         try:
+            report.facts.note_asking()
             exchange = await self._call(call, call.service, received, resources)
             head = await exchange.response()
+            report.facts.note_answered()
             report.service_status = head.status
             if head.status not in {200, 500}:
                 raise UnavailablePeer(
@@ -134,7 +137,7 @@ class SoapProvider:
                 raise MalformedInput(
                     "the service's answer has no content type", code=FaultCode.INVALID_CONTENT_TYPE
                 )
-            passing = _Passing(self._read, original_type, answer, self._new_body, resources)
+            passing = self._passing(original_type, answer, report, resources)
             reader = PackageReader(original_type, missing=FaultCode.INVALID_MESSAGE)
             while data := await exchange.read_some():
                 await passing.take(reader.feed(data))
@@ -173,7 +176,7 @@ class SoapProvider:
         return exchange
 
     async def _answer_builtin(
-        self, call: Call, answer: PeerAnswer, resources: ExitStack
+        self, call: Call, answer: PeerAnswer, report: ExchangeReport, resources: ExitStack
     ) -> tuple[bytes, list[Attachment]]:
         builtin = await self._builtin[self._read.service.service_code](call, self._read)
         document = read_soap(builtin.xml)
@@ -187,11 +190,16 @@ class SoapProvider:
         if builtin.attachments:
             related = 'multipart/related; type="text/xml"; charset=UTF-8'
             original_type = f"{related}; boundary={boundary}"
-        passing = _Passing(self._read, original_type, answer, self._new_body, resources)
+        passing = self._passing(original_type, answer, report, resources)
         await passing.take([SoapMessage(content_type, (), document)])
         for number, attachment in enumerate(builtin.attachments, 1):
             await passing.take(_attachment_events(number, attachment))
         return passing.message, passing.attachments
+
+    def _passing(
+        self, original_type: str, answer: PeerAnswer, report: ExchangeReport, resources: ExitStack
+    ) -> _Passing:
+        return _Passing(self._read, original_type, answer, report, self._new_body, resources)
 
     @property
     def _read(self) -> SoapRequest:
@@ -203,17 +211,19 @@ class SoapProvider:
 class _Passing:
     """Passes a service's answer on as it arrives, and keeps what is to be signed and logged."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - where the answer comes from and goes to
         self,
         request: SoapRequest,
         original_type: str,
         answer: PeerAnswer,
+        report: ExchangeReport,
         new_body: Callable[[], BodyBuffer],
         resources: ExitStack,
     ) -> None:
         self._request = request
         self._original_type = original_type
         self._answer = answer
+        self._report = report
         self._new_body = new_body
         self._resources = resources
         self.message = b""
@@ -241,6 +251,7 @@ class _Passing:
         if isinstance(document, SoapFault):
             raise remote_fault(document.fault, document.xml)
         self.message = with_request_hash(document, self._request.envelope.digest)
+        self._report.facts.note_answering()
         await self._answer.start_soap(
             event.content_type, self.message, event.headers, original_type=self._original_type
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,7 @@ import uvloop
 from postroad.adapters.http_client import HttpClient
 from postroad.adapters.http_limits import ClientLimits
 from postroad.adapters.http_server import HttpServer
+from postroad.adapters.ipc import IpcClient
 from postroad.adapters.kernel import forbid_memory_dumps, keep_freed_memory
 from postroad.adapters.log_client import LogClient
 from postroad.adapters.logs import FrequentLog, configure_logging, logger
@@ -41,6 +43,8 @@ from postroad.securityserver.internal_tls import ensure_internal_identity
 from postroad.securityserver.messagelog.stamping_job import build_stamping
 from postroad.securityserver.metadata_services import MetadataServices
 from postroad.securityserver.ocsp_responder import OcspResponder
+from postroad.securityserver.opmonitoring import protocol as monitoring
+from postroad.securityserver.opmonitoring.collecting import ObservationBuffer
 from postroad.securityserver.other_requests import is_other, serve_other
 from postroad.securityserver.peer_certificates import PeerVerdicts
 from postroad.securityserver.peer_connector import PeerConnector
@@ -112,6 +116,8 @@ class Worker:
         self.client_server = HttpServer(self._serve_consumer, on_failure=self._failed)
         self.peer_server = HttpServer(self._serve_peer, on_failure=self._failed)
         self.ocsp_server = HttpServer(OcspResponder(self._find_ocsp), on_failure=self._failed)
+        self.monitoring = IpcClient(settings.monitoring_socket, what="background process")
+        self.observations = self._make_buffer()
         self.client_proxy = self._make_client_proxy()
         self.server_proxy = self._make_server_proxy()
 
@@ -177,6 +183,29 @@ class Worker:
             cache=self.cache,
         )
 
+    def _make_buffer(self) -> ObservationBuffer:
+        section = self.settings.monitoring
+
+        async def send(batch: monitoring.StoreArgument) -> None:
+            await self.monitoring.call(monitoring.STORE, batch, type(None))
+
+        return ObservationBuffer(
+            send,
+            self._state,
+            self.clock,
+            size=section.buffer_size,
+            batch=section.max_records_in_message,
+            interval=section.sending_interval,
+        )
+
+    def _state(self) -> monitoring.WorkerState:
+        return monitoring.WorkerState(
+            self.index,
+            os.getpid(),
+            self.client_server.connections + self.peer_server.connections,
+            self.observations.dropped,
+        )
+
     # ---- life
 
     async def run(self) -> None:
@@ -190,9 +219,12 @@ class Worker:
         try:
             async with asyncio.TaskGroup() as tasks:
                 looking = tasks.create_task(self._keep_looking())
+                sending = tasks.create_task(self.observations.run())
                 await stop.wait()
                 await self.stop()
                 looking.cancel()
+                sending.cancel()
+            await self.observations.send_all()
         finally:
             self.close()
             self.log.info("worker stopped", worker=self.index)
@@ -225,6 +257,7 @@ class Worker:
         """Cut what is left."""
         self.peers.close()
         self.services.close()
+        self.monitoring.close()
         for client in (self.signer, self.message_log):
             if isinstance(client, SignerClient | LogClient):
                 client.close()
@@ -382,6 +415,7 @@ class Worker:
         finally:
             report.seconds = round(loop.time() - started, 6)
             self.access_log.write(report.line())
+            self.observations.take(report)
 
     def _report_defect(self, report: ExchangeReport, error: Exception) -> None:
         report.unexpected = type(error).__name__

@@ -81,16 +81,16 @@ class LogDatabase(Protocol):
         ...
 
 
-def unusable(what: str) -> ConfigurationError:
+def unusable(what: str, database: str = "message log") -> ConfigurationError:
     """Build the error of a database that can't be used now."""
     return logging_failed(
-        f"the message log's database can't be used: {what}", code=FaultCode.DATABASE_ERROR
+        f"the {database}'s database can't be used: {what}", code=FaultCode.DATABASE_ERROR
     )
 
 
-def refused_row(what: str) -> ConfigurationError:
+def refused_row(what: str, database: str = "message log") -> ConfigurationError:
     """Build the error of values that the database doesn't take."""
-    return logging_failed(f"the message log's database refused the record: {what}")
+    return logging_failed(f"the {database}'s database refused the record: {what}")
 
 
 def is_unusable(error: ConfigurationError) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from postroad.errors import ConfigurationError
 from postroad.securityserver.messagelog.record_encryption import EncryptingDatabase, RecordCiphers
 from postroad.securityserver.messagelog.record_keys import load_log_keys
+from postroad.securityserver.messagelog.schema import MESSAGE_LOG, Schema
 from postroad.securityserver.messagelog.sqlite import SqliteDatabase, path_of_url
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ def open_for_writing(settings: Settings, *, log_reserve: int = 0) -> LogDatabase
     return EncryptingDatabase(database, RecordCiphers(keys).cipher(section.messagelog_key_id))
 
 
-def open_database(url: str, *, read_only: bool = False, log_reserve: int = 0) -> LogDatabase:
+def open_database(
+    url: str, *, read_only: bool = False, log_reserve: int = 0, tables: Schema = MESSAGE_LOG
+) -> LogDatabase:
     """Prepare the database at ``sqlite:///path`` or ``postgresql://…``; nothing connects yet.
 
     ``log_reserve`` bytes are made ready for the write-ahead log, where that is ours to look after.
@@ -36,14 +39,16 @@ def open_database(url: str, *, read_only: bool = False, log_reserve: int = 0) ->
     scheme, separator, _rest = url.partition("://")
     product = scheme.partition("+")[0]
     if separator and product == "sqlite":
-        return SqliteDatabase(path_of_url(url), read_only=read_only, log_reserve=log_reserve)
+        return SqliteDatabase(
+            path_of_url(url), read_only=read_only, log_reserve=log_reserve, tables=tables
+        )
     if separator and product in ("postgresql", "postgres"):
         # Most servers keep their log in a file; psycopg would cost each of their processes 10 MiB.
         from postroad.securityserver.messagelog.postgresql import (  # noqa: PLC0415
             PostgresqlDatabase,
         )
 
-        return PostgresqlDatabase(url, read_only=read_only)
+        return PostgresqlDatabase(url, read_only=read_only, tables=tables)
     raise ConfigurationError(
-        f"message log database {scheme!r} is not supported: use sqlite:///path or postgresql://…"
+        f"{tables.name} database {scheme!r} is not supported: use sqlite:///path or postgresql://…"
     )

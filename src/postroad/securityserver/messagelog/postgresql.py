@@ -42,10 +42,13 @@ _SESSION: Final = (
 class PostgresqlDatabase:
     """The message log in a PostgreSQL database; see ``LogDatabase``."""
 
-    def __init__(self, url: str, *, read_only: bool = False) -> None:
+    def __init__(
+        self, url: str, *, read_only: bool = False, tables: schema.Schema = schema.MESSAGE_LOG
+    ) -> None:
         scheme, _, rest = url.partition("://")
         self._url = f"{scheme.partition('+')[0]}://{rest}"
         self._read_only = read_only
+        self._tables = tables
         self._connection: psycopg.Connection[Row] | None = None
         self._pipeline: psycopg.Pipeline | None = None
         self._ids: list[int] = []
@@ -59,7 +62,7 @@ class PostgresqlDatabase:
         """Create or upgrade the schema."""
         with self.transaction():
             self.rows("SELECT pg_advisory_xact_lock(?)", (_MIGRATION_LOCK,))
-            schema.migrate(self, "postgresql")
+            schema.migrate(self, "postgresql", self._tables)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -135,7 +138,7 @@ class PostgresqlDatabase:
             self._url,
             autocommit=True,
             connect_timeout=CONNECT_TIMEOUT_S,
-            application_name="postroad message log",
+            application_name=f"postroad {self._tables.name}",
         )
         try:
             for statement in _SESSION:
@@ -167,10 +170,10 @@ class PostgresqlDatabase:
         try:
             yield
         except (psycopg.DataError, psycopg.IntegrityError) as error:
-            raise refused_row(_first_line(error)) from error
+            raise refused_row(_first_line(error), self._tables.name) from error
         except psycopg.Error as error:
             self.close()
-            raise unusable(_first_line(error)) from error
+            raise unusable(_first_line(error), self._tables.name) from error
         except ConfigurationError:
             self.close()
             raise

@@ -29,14 +29,28 @@ written. An attachment with neither content nor pieces is proven by its digest a
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from postroad.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from postroad.securityserver.messagelog.database import LogDatabase
 
 Product = Literal["sqlite", "postgresql"]
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The tables of one database, as the steps by which they came to be."""
+
+    name: str
+    """What the database is, for people."""
+    version_table: str
+    migrations: tuple[Mapping[Product, tuple[str, ...]], ...]
+
 
 _FIRST: Final = (
     """
@@ -175,6 +189,7 @@ _MIGRATIONS: Final[tuple[dict[Product, tuple[str, ...]], ...]] = (
     {"sqlite": _ARCHIVES, "postgresql": _ARCHIVES},
 )
 SCHEMA_VERSION: Final = len(_MIGRATIONS)
+MESSAGE_LOG: Final = Schema("message log", "messagelog_schema", _MIGRATIONS)
 
 _TYPES: Final[dict[Product, dict[str, str]]] = {
     # An INTEGER primary key is SQLite's own row number: no second index, rows in order of arrival.
@@ -183,28 +198,29 @@ _TYPES: Final[dict[Product, dict[str, str]]] = {
 }
 
 
-def migrate(database: LogDatabase, product: Product) -> None:
+def migrate(database: LogDatabase, product: Product, schema: Schema = MESSAGE_LOG) -> None:
     """Apply the migrations that this database doesn't have yet; call it inside a transaction.
 
     Raises ``ConfigurationError`` if a newer version of the program has used the database.
     """
-    database.change("CREATE TABLE IF NOT EXISTS messagelog_schema (version INTEGER NOT NULL)")
-    found = database.rows("SELECT version FROM messagelog_schema")
+    table, newest = schema.version_table, len(schema.migrations)
+    database.change(f"CREATE TABLE IF NOT EXISTS {table} (version INTEGER NOT NULL)")
+    found = database.rows(f"SELECT version FROM {table}")  # noqa: S608 - our own name
     version = found[0][0] if found else 0
-    if not isinstance(version, int) or version > SCHEMA_VERSION:
+    if not isinstance(version, int) or version > newest:
         raise ConfigurationError(
-            f"the message log's database has schema version {version!r}; this program knows "
-            f"versions up to {SCHEMA_VERSION}: use the newer program"
+            f"the {schema.name}'s database has schema version {version!r}; this program knows "
+            f"versions up to {newest}: use the newer program"
         )
-    if version == SCHEMA_VERSION:
+    if version == newest:
         return
-    for step in _MIGRATIONS[version:]:
+    for step in schema.migrations[version:]:
         for statement in step[product]:
             database.change(_in_dialect(statement, product))
     if found:
-        database.change("UPDATE messagelog_schema SET version = ?", (SCHEMA_VERSION,))
+        database.change(f"UPDATE {table} SET version = ?", (newest,))  # noqa: S608 - our own name
     else:
-        database.change("INSERT INTO messagelog_schema (version) VALUES (?)", (SCHEMA_VERSION,))
+        database.change(f"INSERT INTO {table} (version) VALUES (?)", (newest,))  # noqa: S608 - our own name
 
 
 def _in_dialect(statement: str, product: Product) -> str:

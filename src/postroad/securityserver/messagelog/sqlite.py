@@ -79,12 +79,20 @@ def path_of_url(url: str) -> Path:
 class SqliteDatabase:
     """The message log in one SQLite file; see ``LogDatabase``."""
 
-    def __init__(self, path: Path, *, read_only: bool = False, log_reserve: int = 0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        read_only: bool = False,
+        log_reserve: int = 0,
+        tables: schema.Schema = schema.MESSAGE_LOG,
+    ) -> None:
         """Prepare to use the file; ``log_reserve`` bytes are made ready for the write-ahead log."""
         self._path = path
         self._log_reserve = log_reserve
         self._location = os.fspath(path)
         self._read_only = read_only
+        self._tables = tables
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._ids: range = range(0)
@@ -101,7 +109,7 @@ class SqliteDatabase:
         except OSError as error:
             raise self._translated(error) from error
         with self.transaction():
-            schema.migrate(self, "sqlite")
+            schema.migrate(self, "sqlite", self._tables)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -243,9 +251,9 @@ class SqliteDatabase:
     def _translated(self, error: Exception) -> ConfigurationError:
         """Say whose fault it is; after trouble with the database let go of the connection."""
         if isinstance(error, _REFUSALS):
-            return refused_row(str(error))
+            return refused_row(str(error), self._tables.name)
         self.close()
-        return unusable(f"{self._path}: {error}")
+        return unusable(f"{self._path}: {error}", self._tables.name)
 
 
 @cache

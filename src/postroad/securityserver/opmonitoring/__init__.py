@@ -1,0 +1,1 @@
+"""Operational monitoring: what every exchange leaves, how it is kept, and who may ask for it."""
