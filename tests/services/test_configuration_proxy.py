@@ -56,7 +56,7 @@ async def source_served(directory: Path) -> AsyncIterator[Instance]:
         for path, content in instance.files.items():
             (directory / path).parent.mkdir(parents=True, exist_ok=True)
             (directory / path).write_bytes(content)
-        server = web_server(distribution_application(directory, clock))
+        server = web_server(distribution_application(directory, clock, bytes))
         task = asyncio.ensure_future(server.serve(sockets=[listener]))
         try:
             yield instance

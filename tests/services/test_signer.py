@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -70,13 +71,19 @@ class Signer:
         return self.process.wait(20)
 
 
+def answers(path: Path) -> bool:
+    """Whether somebody listens there; the file alone comes a moment earlier."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 def start(home: Path) -> Signer:
     with (home / "log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", SCRIPT, str(home)], stdout=log, stderr=log
         )
     until = time.monotonic() + 20
-    while not (home / "signer.sock").exists():
+    while not answers(home / "signer.sock"):
         assert process.poll() is None, (home / "log").read_text()
         assert time.monotonic() < until
         time.sleep(0.02)

@@ -56,9 +56,11 @@ def test_query_identifier_is_shown_visibly() -> None:
 def test_report_does_without_a_signing_time() -> None:
     from dataclasses import replace
 
+    from msgspec.structs import replace as replace_in_struct
+
     bench = Bench.create()
     report = verify_container(bench.container(), bench.globalconf)
-    silent = replace(report, signature=replace(report.signature, signing_time=None))
+    silent = replace(report, signature=replace_in_struct(report.signature, signing_time=None))
     assert "Signed at" not in shown(Verdict("x", report=silent))
     gaps = as_json(Verdict("x", report=silent))["gaps"]
     assert isinstance(gaps, dict)
