@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from postroad.demo.evidence import load_stored
 from postroad.demo.federation import Federation
-from postroad.demo.tour import load_stored
 
 pytestmark = pytest.mark.xdist_group("federation")
 

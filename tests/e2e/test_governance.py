@@ -17,9 +17,9 @@ from postroad.crypto.certificates import Certificate
 from postroad.demo.consumer import call
 from postroad.demo.ecosystem import Ecosystem
 from postroad.demo.equipment import KeyMaker
+from postroad.demo.evidence import load_stored
 from postroad.demo.layout import CONSUMER, PROVIDER, Party
 from postroad.demo.processes import wait_until
-from postroad.demo.tour import load_stored
 from postroad.globalconf.view import GlobalConfiguration
 from postroad.identifiers import ClientId, MemberId, SecurityServerId, SubsystemId
 from postroad.management.envelope import SOAP_TYPE, encode_message

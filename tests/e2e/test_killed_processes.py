@@ -17,9 +17,9 @@ import pytest
 
 from postroad.demo.consumer import call, fetch_container
 from postroad.demo.ecosystem import Ecosystem
+from postroad.demo.evidence import load_stored
 from postroad.demo.layout import CONSUMER, PARTIES, PROVIDER, Party
 from postroad.demo.processes import wait_until
-from postroad.demo.tour import load_stored
 from postroad.errors import UnavailablePeer
 from postroad.evidence.asic import parse_container
 from postroad.evidence.container_verification import verify_container

@@ -22,7 +22,7 @@ PATH = f"/r1/{PROVIDER.subsystem.encoded()}/{SERVICE_CODE}"
 def test_the_demos_tour_shows_every_step(shared_ecosystem: Ecosystem) -> None:
     tour = Tour(shared_ecosystem.layout, shared_ecosystem.check)
     titles = [shown.title for shown in tour.run()]
-    assert len(titles) == 6
+    assert len(titles) == 14
     result = postroad(
         "verify",
         *tour.containers,
@@ -30,7 +30,7 @@ def test_the_demos_tour_shows_every_step(shared_ecosystem: Ecosystem) -> None:
         shared_ecosystem.layout.server_home(CONSUMER) / "globalconf",
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "12 valid, 0 invalid, 0 not judged" in result.stdout
+    assert "50 valid, 0 invalid, 0 not judged" in result.stdout
 
 
 def test_the_integrator_calls_and_reads_the_answer(shared_ecosystem: Ecosystem) -> None:

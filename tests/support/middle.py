@@ -14,8 +14,8 @@ import httptools
 from postroad.adapters.signer_client import SignerClient
 from postroad.adapters.tls import encode_pem, peer_client_context, peer_server_context
 from postroad.demo.ecosystem import Ecosystem
+from postroad.demo.evidence import load_stored
 from postroad.demo.layout import CONSUMER, PROVIDER, Party
-from postroad.demo.tour import load_stored
 from postroad.ports import LentKey
 
 Change = Callable[[bytes], bytes]

@@ -22,7 +22,7 @@ from postroad.demo.tour import Tour
 from postroad.errors import PostroadError
 
 if TYPE_CHECKING:
-    from postroad.demo.tour import Shown
+    from postroad.demo.steps import Shown
 
 TIME_BUDGET = 30.0
 """Seconds from the start to the first verified exchange, when installed."""

@@ -64,26 +64,28 @@ def call(  # noqa: PLR0913 - what a call consists of
     size: int = 0,
     client: SubsystemId = CONSUMER.subsystem,
     provider: SubsystemId = PROVIDER.subsystem,
+    service: str = SERVICE_CODE,
 ) -> Answer:
-    """Call the demo's service at ``path`` through the Security Server at ``url``.
+    """Call a REST service at ``path`` through the Security Server at ``url``.
 
     Raises ``UnavailablePeer`` when there is no HTTP answer.
     """
-    target = f"/r1/{provider.encoded()}/{SERVICE_CODE}{path}"
+    target = f"/r1/{provider.encoded()}/{service}{path}"
     headers = {"X-Road-Client": client.encoded(), "X-Road-Id": str(uuid.uuid4())}
     if body is not None:
         headers["Content-Type"] = "application/octet-stream"
         headers["Content-Length"] = str(size if size or not isinstance(body, bytes) else len(body))
-    return _request(url, method, target, headers, body)
+    return request(url, method, target, headers, body)
 
 
-def _request(
+def request(
     url: str,
     method: str,
     target: str,
     headers: dict[str, str],
     body: bytes | Iterator[bytes] | None = None,
 ) -> Answer:
+    """One HTTP request; raises ``UnavailablePeer`` when there is no answer."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(
         parts.hostname or "", parts.port or 80, timeout=_TIMEOUT
@@ -134,4 +136,4 @@ def fetch_container(url: str, client: SubsystemId, query_id: str, *, response: b
         }
     )
     kind = "responseOnly" if response else "requestOnly"
-    return _request(url, "GET", f"/asic?{query}&unique&{kind}", {})
+    return request(url, "GET", f"/asic?{query}&unique&{kind}", {})

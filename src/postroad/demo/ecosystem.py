@@ -22,6 +22,7 @@ from postroad.demo import governance
 from postroad.demo.consumer import call
 from postroad.demo.equipment import (
     KeyMaker,
+    read_description,
     write_management_client_certificate,
     write_server_files,
 )
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from postroad.demo.layout import Layout, Party
     from postroad.identifiers import ClientId
 
-_STATE_VERSION = 3
+_STATE_VERSION = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +222,10 @@ class Ecosystem:
         conf = ServerConf.open(settings.serverconf_url, settings.snapshot_path)
         try:
             conf.initialise(party.server_id)
-            wanted = load_declaration(self.layout.server_home(party) / "services.toml")
+            wanted = load_declaration(
+                self.layout.server_home(party) / "services.toml",
+                partial(read_description, settings),
+            )
             with conf.change() as session:
                 changes = difference(current_declaration(session), wanted)
                 apply(session, changes, at=SystemClock().now())

@@ -5,6 +5,7 @@ By the doors that its operator uses: the signer's socket, the CA's form, a decla
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import http.client
 from dataclasses import dataclass
@@ -21,13 +22,26 @@ from postroad.adapters.system_clock import SystemClock
 from postroad.centralserver.registry.groups import OWNERS_GROUP
 from postroad.crypto.certificates import Certificate
 from postroad.crypto.profiles import auth_subject, sign_subject
+from postroad.demo.descriptions import (
+    CERTIFY,
+    FIND_PERSON,
+    OPENAPI_PATH,
+    SOAP_VERSION,
+    WSDL_PATH,
+)
 from postroad.demo.layout import SERVICE_CODE, Layout, Party
 from postroad.errors import ConfigurationError
 from postroad.management.requests import ServiceCode
+from postroad.securityserver.descriptions.fetching import fetch_document
+from postroad.securityserver.descriptions.openapi import derive_openapi
+from postroad.securityserver.descriptions.wsdl import derive_wsdl
 from postroad.securityserver.internal_tls import ensure_internal_identity
+from postroad.securityserver.serverconf.models import DescriptionType
 
 if TYPE_CHECKING:
     from postroad.adapters.signer_client import SignerClient
+    from postroad.securityserver.descriptions.derived import Derived
+    from postroad.securityserver.settings import Settings
 
 UPDATE_INTERVAL = 1
 """Seconds between downloads of the global configuration; an ecosystem normally takes 60."""
@@ -72,6 +86,17 @@ def write_management_client_certificate(layout: Layout) -> None:
     write_atomic(layout.management_client_certificate, identity.certificate.pem)
 
 
+def read_description(settings: Settings, kind: DescriptionType, url: str, code: str) -> Derived:
+    """What `postroad server apply` reads, without a program that judges the document."""
+    identity = ensure_internal_identity(
+        settings.home_path, SystemClock().now(), (settings.client_proxy.host,)
+    )
+    document = asyncio.run(fetch_document(url, identity))
+    if kind is DescriptionType.WSDL:
+        return derive_wsdl(document)
+    return derive_openapi(document, code=code, url=url)
+
+
 def _declaration(layout: Layout, party: Party) -> str:
     """What `postroad server apply` is given: time-stamping, the client and its services."""
     text = f'[[timestamping]]\nname = "Demo TSA"\nurl = "{layout.lab_url}/tsa"\n\n'
@@ -79,14 +104,20 @@ def _declaration(layout: Layout, party: Party) -> str:
     if party == layout.cast.governor:
         text += _management_services(layout)
     if party.callers:
-        text += _population_service(layout, party)
+        text += _described_services(layout, party)
     return text
 
 
-def _population_service(layout: Layout, party: Party) -> str:
+def _described_services(layout: Layout, party: Party) -> str:
+    """REST and SOAP services, as their descriptions say; rights on single REST endpoints."""
     callers = ", ".join(f'"{caller.encoded()}"' for caller in party.callers)
-    endpoints = "".join(
-        "\n[[client.service.endpoint]]\n"
+    text = (
+        f'\n[[client.description]]\ntype = "OPENAPI3"\ncode = "{SERVICE_CODE}"\n'
+        f'url = "{layout.service_url}{OPENAPI_PATH}"\n'
+        f'\n[[client.description.service]]\ncode = "{SERVICE_CODE}"\n'
+    )
+    text += "".join(
+        "\n[[client.description.service.endpoint]]\n"
         f'method = "{method}"\npath = "{path}"\nallow = [{callers}]\n'
         for method, path in (
             ("GET", "/persons/*"),
@@ -94,8 +125,12 @@ def _population_service(layout: Layout, party: Party) -> str:
             ("POST", "/documents"),
         )
     )
-    service = f'\n[[client.service]]\ncode = "{SERVICE_CODE}"\nurl = "{layout.service_url}"\n'
-    return service + endpoints
+    text += f'\n[[client.description]]\ntype = "WSDL"\nurl = "{layout.service_url}{WSDL_PATH}"\n'
+    return text + "".join(
+        f'\n[[client.description.service]]\ncode = "{code}"\nversion = "{SOAP_VERSION}"\n'
+        f"allow = [{callers}]\n"
+        for code in (FIND_PERSON, CERTIFY)
+    )
 
 
 def _management_services(layout: Layout) -> str:

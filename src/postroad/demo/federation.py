@@ -18,9 +18,10 @@ from postroad.adapters.files import write_atomic
 from postroad.demo import governance
 from postroad.demo.consumer import call
 from postroad.demo.ecosystem import Ecosystem, Options
+from postroad.demo.evidence import Evidence, Exchange, load_stored, say_proven
 from postroad.demo.layout import Cast, Layout, Party
 from postroad.demo.processes import Program, wait_until
-from postroad.demo.tour import Evidence, Exchange, Shown, describe, load_stored
+from postroad.demo.steps import Shown
 from postroad.errors import ConfigurationError
 from postroad.globalconf.anchor import fingerprint
 from postroad.identifiers import MemberId, SubsystemId
@@ -184,7 +185,7 @@ class Federation:
                 report = self.evidence.prove(side, party, exchange, response=response)
                 issuer = report.signature.issuer.subject_rfc2253
                 tsa = report.timestamp.tsa.subject_rfc2253
-                yield f"  {describe(exchange, report, response=response)}"
+                yield f"  {exchange.title}: {say_proven(report, response=response)}"
                 yield f"    by the authority {_common_name(issuer)} and {_common_name(tsa)}"
 
     def _move_to_proxy(self) -> Shown:

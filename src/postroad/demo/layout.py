@@ -128,7 +128,7 @@ class Layout:
 
     @property
     def service_url(self) -> str:
-        """The provider's information system."""
+        """The provider's information system: REST, and SOAP below it."""
         return f"http://{self.address(21)}:8000"
 
     def client_url(self, party: Party) -> str:

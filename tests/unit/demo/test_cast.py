@@ -5,13 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from postroad.adapters.database import sqlite_url
+from postroad.authorization.rights import BASE_ENDPOINT, parse_endpoint
 from postroad.centralserver.settings import load_settings as load_central_settings
 from postroad.demo import governance
+from postroad.demo.descriptions import CERTIFY, FIND_PERSON, encode_openapi, encode_wsdl
 from postroad.demo.equipment import write_server_files
-from postroad.demo.layout import CONSUMER, Cast, Layout, Party, make_governor
+from postroad.demo.layout import CONSUMER, SERVICE_CODE, Cast, Layout, Party, make_governor
 from postroad.identifiers import GlobalGroupId, MemberId, SubsystemId
 from postroad.management.requests import ServiceCode
+from postroad.securityserver.descriptions.derived import Derived
+from postroad.securityserver.descriptions.openapi import derive_openapi
+from postroad.securityserver.descriptions.wsdl import derive_wsdl
 from postroad.securityserver.serverconf.declaration import load_declaration
+from postroad.securityserver.serverconf.models import DescriptionType
 from postroad.securityserver.settings import load_settings
 from support.central_server import lab
 
@@ -23,7 +29,15 @@ SHOP = Party(
     number=31,
     callers=(CONSUMER.subsystem,),
 )
+SERVICE_URL = "http://127.99.0.21:8000"
 OTHER = Cast("OTHER", make_governor("OTHER"), (SHOP,))
+
+
+def described(kind: DescriptionType, url: str, code: str) -> Derived:
+    """What the documents say that the demo's provider serves."""
+    if kind is DescriptionType.WSDL:
+        return derive_wsdl(encode_wsdl(SERVICE_URL))
+    return derive_openapi(encode_openapi(SERVICE_URL), code=code, url=url)
 
 
 def test_every_server_gets_its_own_identity_address_and_services(tmp_path: Path) -> None:
@@ -39,7 +53,9 @@ def test_every_server_gets_its_own_identity_address_and_services(tmp_path: Path)
         assert settings.serverconf_url == sqlite_url(settings.home_path / "db/serverconf.sqlite")
 
     governor, shop = (
-        load_declaration(layout.server_home(party) / "services.toml").clients[party.subsystem]
+        load_declaration(layout.server_home(party) / "services.toml", described).clients[
+            party.subsystem
+        ]
         for party in OTHER.servers
     )
     codes = {code.value for code in ServiceCode} - {"authCertReg"}
@@ -48,6 +64,9 @@ def test_every_server_gets_its_own_identity_address_and_services(tmp_path: Path)
     assert set(governor.rights.values()) == {frozenset({owners})}
     assert all(service.verify_tls for service in governor.services.values())
     assert {each for subjects in shop.rights.values() for each in subjects} == {CONSUMER.subsystem}
+    assert {code for code, _version in shop.services} == {SERVICE_CODE, FIND_PERSON, CERTIFY}
+    everybody = shop.rights[SERVICE_CODE, parse_endpoint("GET", "/persons")]
+    assert everybody == shop.rights[SERVICE_CODE, BASE_ENDPOINT] == frozenset()
 
 
 def test_the_central_server_keeps_to_its_network(tmp_path: Path) -> None:
