@@ -210,7 +210,7 @@ class Arena:
             arguments = ["server", "run", "--home", str(self.layout.server_home(party))]
             self.ecosystem.servers[party] = Program(
                 old.name,
-                [*arguments, "--pin-file", str(self.layout.pin_file)],
+                arguments,
                 log=self.layout.log / f"{old.name}.log",
                 environment=environment,
             )

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from postroad.demo.ecosystem import Ecosystem, Options
 from postroad.demo.federation import Federation
 from postroad.demo.layout import CONSUMER, PROVIDER, SERVICE_CODE, Layout
 from postroad.demo.processes import resident_megabytes
+from postroad.demo.softhsm import find_library
+from postroad.demo.storage_tour import show_storage
 from postroad.demo.tour import Tour
 from postroad.errors import PostroadError
 
@@ -55,6 +58,20 @@ MEMORY_BUDGET = 700.0
     is_flag=True,
     help="Two federated instances and a configuration proxy instead; always made anew.",
 )
+@click.option(
+    "--db",
+    "database",
+    type=click.Choice(["sqlite", "postgres"]),
+    default="sqlite",
+    show_default=True,
+    help="Where registry and message logs are; the packaged PostgreSQL is started for it.",
+)
+@click.option(
+    "--hsm/--no-hsm",
+    default=None,
+    help="Keep the provider's signing key in SoftHSM; by default so with --db postgres, where "
+    "SoftHSM is installed.",
+)
 @click.option("--workers", default=1, show_default=True, help="Proxy workers of each server.")
 def command(  # noqa: PLR0913 - one parameter an option
     *,
@@ -64,6 +81,8 @@ def command(  # noqa: PLR0913 - one parameter an option
     network: str,
     keys: str,
     federation: bool,
+    database: str,
+    hsm: bool | None,
     workers: int,
 ) -> None:
     """Start a whole ecosystem on this machine, exchange messages and verify them.
@@ -72,7 +91,15 @@ def command(  # noqa: PLR0913 - one parameter an option
     consumer, each at a loopback address of its own. Works offline.
     """
     console = Console(highlight=False, soft_wrap=True, emoji=False)
-    options = Options(algorithm=KeyAlgorithm(keys), workers=workers)
+    postgresql = database == "postgres"
+    if federation and (postgresql or hsm):
+        raise click.UsageError("--db and --hsm are for the demo of one ecosystem")
+    options = Options(
+        algorithm=KeyAlgorithm(keys),
+        workers=workers,
+        postgresql=postgresql,
+        softhsm=hsm if hsm is not None else postgresql and find_library() is not None,
+    )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         if federation:
@@ -140,7 +167,7 @@ def _run(console: Console, ecosystem: Ecosystem) -> None:
         say("Ready: the first exchange came back verified")
         first = time.monotonic() - started
         tour = Tour(layout, ecosystem.check)
-        for shown in tour.run():
+        for shown in chain(tour.run(), show_storage(ecosystem)):
             _show(console, shown)
     memory = resident_megabytes(os.getpid())
     _budget(console, "First verified exchange", first, TIME_BUDGET, "s")

@@ -16,18 +16,21 @@ from typing import TYPE_CHECKING, Self
 
 from postroad.adapters.files import write_atomic
 from postroad.adapters.signer_client import SignerClient
-from postroad.adapters.signer_protocol import KeyAlgorithm
+from postroad.adapters.signer_protocol import SOFTWARE_ID, KeyAlgorithm
 from postroad.adapters.system_clock import SystemClock
 from postroad.demo import governance
 from postroad.demo.consumer import call
 from postroad.demo.equipment import (
     KeyMaker,
+    ServerParts,
     read_description,
     write_management_client_certificate,
     write_server_files,
 )
-from postroad.demo.processes import Program, answers, wait_until
+from postroad.demo.postgresql import PostgresqlServer, directory_for
+from postroad.demo.processes import Process, Program, answers, wait_until
 from postroad.demo.provider import Provider
+from postroad.demo.softhsm import TOKEN_ID, SoftHsm
 from postroad.errors import ConfigurationError, PostroadError, UnavailablePeer
 from postroad.securityserver.globalconf_files import load_globalconf
 from postroad.securityserver.governance import opened_governance
@@ -49,7 +52,7 @@ if TYPE_CHECKING:
     from postroad.demo.layout import Layout, Party
     from postroad.identifiers import ClientId
 
-_STATE_VERSION = 4
+_STATE_VERSION = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,10 @@ class Options:
 
     algorithm: KeyAlgorithm = KeyAlgorithm.RSA_2048
     workers: int = 1
+    postgresql: bool = False
+    """Whether registry and message logs are in PostgreSQL, which is started too."""
+    softhsm: bool = False
+    """Whether the provider's signing key is in SoftHSM."""
 
 
 class Ecosystem:
@@ -70,15 +77,17 @@ class Ecosystem:
             "lab", "lab", "run", "--home", layout.lab_home, *_listen(layout.lab_url)
         )
         self.central = self._program("central", "central", "run", "--home", layout.central_home)
+        self.hsm = SoftHsm(layout.home / "softhsm") if self.options.softhsm else None
+        self.postgresql = None
+        if self.options.postgresql:
+            self.postgresql = PostgresqlServer(
+                directory_for(layout.home), log=layout.log / "postgresql.log"
+            )
         self.servers = {
             party: self._program(
                 party.server_code.lower(),
-                "server",
-                "run",
-                "--home",
-                layout.server_home(party),
-                "--pin-file",
-                layout.pin_file,
+                *("server", "run", "--home", layout.server_home(party)),
+                hsm=self._hsm_of(party),
             )
             for party in layout.cast.servers
         }
@@ -91,9 +100,26 @@ class Ecosystem:
         self.stop()
 
     @property
-    def programs(self) -> list[Program]:
+    def programs(self) -> list[Process]:
         """All programs, in the order they are started."""
-        return [self.lab, self.central, *self.servers.values()]
+        ours: list[Process] = [self.lab, self.central, *self.servers.values()]
+        if self.postgresql is None or self.postgresql.process is None:
+            return ours
+        return [self.postgresql.process, *ours]
+
+    @property
+    def databases(self) -> dict[Party | None, str]:
+        """The names of the databases in PostgreSQL: message logs, and under None the registry."""
+        names: dict[Party | None, str] = {None: "central"}
+        for party in self.servers:
+            names[party] = f"{party.server_code.lower()}_messagelog"
+        return names
+
+    def database_url(self, party: Party | None) -> str:
+        """The address of a party's message log, or of the registry; "" where it is in SQLite."""
+        if self.postgresql is None:
+            return ""
+        return self.postgresql.url(self.databases[party])
 
     def settings(self, party: Party) -> Settings:
         """The settings of a party's Security Server."""
@@ -103,6 +129,8 @@ class Ecosystem:
         """Remove everything an earlier run made."""
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self.layout.home)
+        if self.postgresql is not None:
+            self.postgresql.forget()
 
     @property
     def is_prepared(self) -> bool:
@@ -111,7 +139,8 @@ class Ecosystem:
             state = json.loads((self.layout.home / "state.json").read_bytes())
         except (OSError, ValueError):
             return False
-        return bool(state == self._state())
+        is_there = self.postgresql is None or self.postgresql.is_made
+        return bool(state == self._state()) and is_there
 
     def start(self, say: Callable[[str], None]) -> None:
         """Set up what isn't there, start everything, and wait until a message can go through.
@@ -124,6 +153,11 @@ class Ecosystem:
             self.forget()
             say("Making the test CA, its OCSP responder and the time-stamping authority")
             self._make_lab()
+        if self.postgresql is not None:
+            say("Starting PostgreSQL")
+            self.postgresql.start()
+            if not prepared:
+                self.postgresql.create_databases(self.databases.values())
         say("Starting the lab")
         self.lab.start()
         self._start_provider()
@@ -143,11 +177,16 @@ class Ecosystem:
 
     def _found(self, say: Callable[[str], None]) -> None:
         say("Founding the instance: registry, approved trust services, signing keys")
-        governance.write_settings(self.layout)
+        governance.write_settings(self.layout, database=self.database_url(None))
         governance.found_instance(self.layout, LabHome(self.layout.lab_home), pin=self._pin())
         anchor = governance.anchor(self.layout)
         for party in self.servers:
-            write_server_files(self.layout, party, anchor, workers=self.options.workers)
+            parts = ServerParts(
+                workers=self.options.workers,
+                message_log=self.database_url(party),
+                hsm=self._hsm_of(party),
+            )
+            write_server_files(self.layout, party, anchor, parts)
             self._configure(party)
         write_management_client_certificate(self.layout)
 
@@ -190,8 +229,17 @@ class Ecosystem:
         """Publish what the registry holds now, instead of at the next interval."""
         governance.publish(self.layout, self._pin())
 
-    def _program(self, name: str, *arguments: object) -> Program:
-        return Program(name, [str(each) for each in arguments], log=self.layout.log / f"{name}.log")
+    def _program(self, name: str, *arguments: object, hsm: SoftHsm | None = None) -> Program:
+        return Program(
+            name,
+            [str(each) for each in arguments],
+            log=self.layout.log / f"{name}.log",
+            environment=None if hsm is None else hsm.environment,
+        )
+
+    def _hsm_of(self, party: Party) -> SoftHsm | None:
+        """The token of a party that provides services; all others keep their keys in software."""
+        return self.hsm if party.callers else None
 
     def _state(self) -> dict[str, object]:
         return {
@@ -200,6 +248,8 @@ class Ecosystem:
             "instance": self.layout.cast.instance,
             "algorithm": self.options.algorithm.value,
             "workers": self.options.workers,
+            "postgresql": self.options.postgresql,
+            "softhsm": self.options.softhsm,
         }
 
     def _pin(self) -> str:
@@ -210,6 +260,8 @@ class Ecosystem:
         write_atomic(self.layout.pin_file, secrets.token_hex(8).encode() + b"\n")
         lab = TrustLab.create(at=SystemClock().now(), name=self.layout.cast.authority)
         LabHome(self.layout.lab_home).store(lab)
+        if self.hsm is not None:
+            self.hsm.make(self._pin())
 
     def _start_provider(self) -> None:
         host, _, port = self.layout.service_url.removeprefix("http://").partition(":")
@@ -242,7 +294,8 @@ class Ecosystem:
         signer = SignerClient(self.settings(party).signer_socket)
         profile = LabHome(self.layout.lab_home).load().profile
         try:
-            maker = KeyMaker(self.layout, party, signer, self.options.algorithm, profile)
+            token = SOFTWARE_ID if self._hsm_of(party) is None else TOKEN_ID
+            maker = KeyMaker(self.layout, party, signer, self.options.algorithm, profile, token)
             await maker.make_keys(self._pin())
         finally:
             signer.close()

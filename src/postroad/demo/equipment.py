@@ -14,6 +14,7 @@ from urllib.parse import urlencode, urlsplit
 
 from postroad.adapters.files import write_atomic
 from postroad.adapters.signer_protocol import (
+    SOFTWARE_ID,
     KeyAlgorithm,
     KeyUsage,
     RequestArgument,
@@ -40,6 +41,7 @@ from postroad.securityserver.serverconf.models import DescriptionType
 
 if TYPE_CHECKING:
     from postroad.adapters.signer_client import SignerClient
+    from postroad.demo.softhsm import SoftHsm
     from postroad.securityserver.descriptions.derived import Derived
     from postroad.securityserver.settings import Settings
 
@@ -49,15 +51,29 @@ TIMESTAMP_INTERVAL = 2
 """Seconds between time-stamps; an ecosystem normally takes 60."""
 
 
-def write_server_files(layout: Layout, party: Party, anchor: bytes, *, workers: int = 1) -> None:
+@dataclass(frozen=True, slots=True)
+class ServerParts:
+    """What a Security Server of the demo is made of, beside itself."""
+
+    workers: int = 1
+    message_log: str = ""
+    """The address of the message log's database; "" for SQLite."""
+    hsm: SoftHsm | None = None
+    """Where its signing keys are, if not in the software token."""
+
+
+def write_server_files(
+    layout: Layout, party: Party, anchor: bytes, parts: ServerParts | None = None
+) -> None:
     """Write ``server.toml``, the configuration anchor and the declaration of services."""
+    parts = parts or ServerParts()
     home = layout.server_home(party)
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     address = layout.address(party.number)
     text = f"""\
 [server]
 identifier = "{party.server_id.encoded()}"
-workers = {workers}
+workers = {parts.workers}
 
 [client_proxy]
 host = "{address}"
@@ -71,8 +87,14 @@ update_interval = {UPDATE_INTERVAL}
 allowed_federations = "{layout.cast.federations}"
 
 [message_log]
+database = "{parts.message_log}"
 timestamp_interval = {TIMESTAMP_INTERVAL}
+
+[tokens]
+pin_file = "{layout.pin_file if parts.hsm is None else parts.hsm.pin_file}"
 """
+    if parts.hsm is not None:
+        text += parts.hsm.settings
     write_atomic(home / "server.toml", text.encode())
     write_atomic(home / "configuration-anchor.xml", anchor)
     write_atomic(home / "services.toml", _declaration(layout, party).encode())
@@ -156,11 +178,15 @@ class KeyMaker:
     signer: SignerClient
     algorithm: KeyAlgorithm
     profile: str
+    signing_token: str = SOFTWARE_ID
+    """The token that signing keys are made in."""
 
     async def make_keys(self, pin: str) -> None:
         """Initialise the token, make both keys, have them certified, activate the certificates."""
         await self.signer.initialise(pin)
         await self.signer.login(pin)
+        if self.signing_token != SOFTWARE_ID:
+            await self.signer.login(pin, token=self.signing_token)
         await self.make_key(KeyUsage.SIGNING)
         await self.make_key(KeyUsage.AUTHENTICATION)
 
@@ -169,7 +195,10 @@ class KeyMaker:
         is_signing = usage is KeyUsage.SIGNING
         member = self.party.owner.encoded() if is_signing else None
         key = await self.signer.generate_key(
-            f"{self.party.server_code} {usage.value.lower()}", algorithm=self.algorithm, usage=usage
+            f"{self.party.server_code} {usage.value.lower()}",
+            algorithm=self.algorithm,
+            usage=usage,
+            token=self.signing_token if is_signing else SOFTWARE_ID,
         )
         made = await self.signer.make_request(
             RequestArgument(

@@ -20,7 +20,7 @@ from postroad.demo.consumer import call
 from postroad.demo.ecosystem import Ecosystem, Options
 from postroad.demo.evidence import Evidence, Exchange, load_stored, say_proven
 from postroad.demo.layout import Cast, Layout, Party
-from postroad.demo.processes import Program, wait_until
+from postroad.demo.processes import Process, Program, wait_until
 from postroad.demo.steps import Shown
 from postroad.errors import ConfigurationError
 from postroad.globalconf.anchor import fingerprint
@@ -239,7 +239,7 @@ pin_file = "{self.south.pin_file}"
     # --- how -------------------------------------------------------------------------------
 
     @property
-    def _programs(self) -> list[Program]:
+    def _programs(self) -> list[Process]:
         return [self.proxy, *(each for one in self.ecosystems for each in one.programs)]
 
     def _call(self, consumer: Layout, provider: Layout) -> Answer:

@@ -43,10 +43,13 @@ def opened(layout: Layout) -> Iterator[CentralServerNode]:
         node.close()
 
 
-def write_settings(layout: Layout) -> None:
-    """Write ``central.toml``."""
+def write_settings(layout: Layout, *, database: str = "") -> None:
+    """Write ``central.toml``; ``database`` is the registry's address, "" for SQLite."""
     host, _, port = layout.central_address.partition(":")
     text = f"""\
+[database]
+url = "{database}"
+
 [configuration]
 generation_interval = {GENERATION_INTERVAL}
 

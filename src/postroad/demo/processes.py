@@ -30,21 +30,25 @@ def _die_with_parent() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-class Program:
-    """One ``postroad …`` process with its log file."""
+class Process:
+    """A process of the demo with its log file."""
+
+    STOP = signal.SIGTERM
 
     def __init__(
         self,
         name: str,
-        arguments: Sequence[str],
+        command: Sequence[str],
         *,
         log: Path,
         environment: Mapping[str, str] | None = None,
+        user: str | None = None,
     ) -> None:
         self.name = name
-        self._arguments = arguments
+        self._command = command
         self._log = log
         self._environment = environment or {}
+        self._user = user
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -58,12 +62,16 @@ class Program:
         """Start the process; its output goes to its log file."""
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-m", "postroad", *self._arguments],
+            self.process = subprocess.Popen(  # noqa: S603 - programs of the demo
+                self._command,
+                cwd="/" if self._user else None,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **self._environment},
+                user=self._user,
+                group=self._user,
+                extra_groups=[] if self._user else None,
                 preexec_fn=_die_with_parent,  # noqa: PLW1509 - no threads hold locks at this point
             )
 
@@ -73,7 +81,7 @@ class Program:
         if process is None:
             return
         if process.poll() is None:
-            process.terminate()
+            process.send_signal(self.STOP)
             try:
                 process.wait(patience)
             except subprocess.TimeoutExpired:
@@ -94,11 +102,26 @@ class Program:
         return "\n".join(f"    {line}" for line in lines[-15:])
 
 
+class Program(Process):
+    """One ``postroad …`` process with its log file."""
+
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        *,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        command = [sys.executable, "-m", "postroad", *arguments]
+        super().__init__(name, command, log=log, environment=environment)
+
+
 def wait_until(
     what: str,
     ready: Callable[[], bool],
     *,
-    programs: Sequence[Program] = (),
+    programs: Sequence[Process] = (),
     patience: float = 30.0,
 ) -> None:
     """Wait until ``ready`` says so; fail early when one of the programs ends.

@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING
 
 from postroad.demo.consumer import call, large_body
-from postroad.demo.evidence import Evidence, Exchange, say_proven
+from postroad.demo.evidence import Evidence, Exchange
 from postroad.demo.layout import CONSUMER, PROVIDER, Layout
 from postroad.demo.metadata_tour import show_metadata
 from postroad.demo.soap_tour import show_soap
@@ -97,6 +97,10 @@ class Tour:
                 proven = []
                 for response in (False, True)[: 1 + exchange.has_response]:
                     report = self._evidence.prove(self._layout, party, exchange, response=response)
-                    proven.append(say_proven(report, response=response))
+                    stamped = f"{report.timestamp.gen_time:%H:%M:%S}"
+                    proven.append(f"{report.signature.signer} {stamped}")
                 findings.append(f"{exchange.title}: {', '.join(proven)}")
-            yield Shown(f"Evidence in the log of {party.name}, verified", tuple(findings))
+            title = (
+                f"Evidence in the log of {party.name}, verified: signed by, time-stamped at (UTC)"
+            )
+            yield Shown(title, tuple(findings))
