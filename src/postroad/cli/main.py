@@ -23,6 +23,7 @@ _COMMANDS = {
         "Pass the global configuration on, signed anew: the configuration proxy.",
     ),
     "demo": ("postroad.cli.demo", "Start a whole ecosystem on this machine and exchange messages."),
+    "doctor": ("postroad.cli.doctor", "Examine a Security Server and name what is wrong."),
     "explain": ("postroad.cli.explain", "Say what a fault code means and what to do about it."),
     "lab": ("postroad.cli.lab", "Run a test CA, OCSP responder and time-stamping authority."),
     "server": ("postroad.cli.server", "Run and configure a Security Server."),

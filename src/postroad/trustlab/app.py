@@ -130,7 +130,9 @@ class LabService:
             data = await request.body()
         self._follow_register()
         moment = self._clock.now() + faults.shift
-        answer = self._lab.answer_ocsp(data, at=moment, force=faults.forced_status)
+        answer = self._lab.answer_ocsp(
+            data, at=moment, force=faults.forced_status, foreign=faults.foreign
+        )
         return Response(
             b"not OCSP" if faults.broken else answer, media_type="application/ocsp-response"
         )
@@ -140,7 +142,7 @@ class LabService:
         faults = await self._misbehave("tsa")
         _require_type(request, "application/timestamp-query")
         moment = self._clock.now() + faults.shift
-        answer = self._lab.answer_timestamp(await request.body(), at=moment)
+        answer = self._lab.answer_timestamp(await request.body(), at=moment, foreign=faults.foreign)
         return Response(
             b"no token" if faults.broken else answer, media_type="application/timestamp-reply"
         )

@@ -299,8 +299,12 @@ class TrustLab:
         at: datetime,
         this_update: datetime | None = None,
         force: CertificateStatus | None = None,
+        foreign: bool = False,
     ) -> bytes:
-        """Answer an OCSP request as the lab's responder; ``force`` makes it say the same of all."""
+        """Answer an OCSP request as the lab's responder.
+
+        ``force`` makes it say the same of all, ``foreign`` speak of certificates nobody asked for.
+        """
         try:
             question = responders.read_ocsp_request(request)
         except MalformedInput:
@@ -321,7 +325,11 @@ class TrustLab:
             known = CertificateStatus.UNKNOWN if authority is None else self.status_of(serial)
             statuses.append(
                 responders.SingleStatus(
-                    cert_id=identifier,
+                    cert_id=(
+                        responders.cert_id((authority or self.issuing).certificate, serial ^ 1)
+                        if foreign
+                        else identifier
+                    ),
                     status=force or known,
                     this_update=this_update or at,
                     revoked_at=self.revoked.get(serial, at),
@@ -337,12 +345,13 @@ class TrustLab:
             nonce=question.nonce,
         )
 
-    def answer_timestamp(self, request: bytes, *, at: datetime) -> bytes:
-        """Answer a time-stamp request as the lab's authority."""
+    def answer_timestamp(self, request: bytes, *, at: datetime, foreign: bool = False) -> bytes:
+        """Answer a time-stamp request as the lab's authority, or as one that nobody approved."""
+        signer = self.issuing.ocsp_responder if foreign else self.tsa
         return responders.answer_timestamp(
             request,
-            tsa=self.tsa.certificate,
-            sign=responders.signer(self.tsa.private_key),
+            tsa=signer.certificate,
+            sign=responders.signer(signer.private_key),
             at=at,
             serial=x509.random_serial_number(),
         )

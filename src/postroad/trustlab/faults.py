@@ -1,8 +1,8 @@
 """In which ways does the lab misbehave on purpose?
 
 A fault plan says for each service whether it's stopped, slow, lies about the time, answers
-nonsense or (OCSP) says the same status of every certificate. Plans are JSON, in a file of the
-lab's home and at ``/lab/faults``::
+nonsense or for somebody else, or (OCSP) says the same status of every certificate. Plans are JSON,
+in a file of the lab's home and at ``/lab/faults``::
 
     {"ocsp": {"time_shift": -7200, "status": "unknown"}, "tsa": {"stopped": true}}
 """
@@ -33,6 +33,9 @@ class ServiceFaults:
     """Seconds to wait before each answer."""
     time_shift: int = 0
     """Seconds added to the moment in the answer; negative lies about the past."""
+    foreign: bool = False
+    """OCSP answers about another certificate than asked; stamps are signed by one that nobody has
+    approved for it."""
     broken: bool = False
     """Answers bytes that aren't a response."""
     status: str | None = None
@@ -97,6 +100,7 @@ def _service_faults(service: str, faults: object) -> ServiceFaults:
     checks = (
         (isinstance(read.stopped, bool), "stopped is true or false"),
         (isinstance(read.broken, bool), "broken is true or false"),
+        (isinstance(read.foreign, bool), "foreign is true or false"),
         (_is_number(read.delay) and 0 <= read.delay <= MAX_DELAY, f"delay is 0..{MAX_DELAY} s"),
         (
             type(read.time_shift) is int and abs(read.time_shift) <= MAX_SHIFT,
