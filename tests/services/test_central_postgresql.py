@@ -13,20 +13,30 @@ from sqlalchemy.exc import DBAPIError
 
 from postroad.adapters.database import (
     create_engine,
+    held_lock,
     migrate,
     packaged_revision,
     schema_revision,
     transaction,
 )
 from postroad.centralserver.models.schema import registry_metadata
-from postroad.centralserver.node import MIGRATIONS, NewInstance, initialize_node, open_node
+from postroad.centralserver.node import (
+    MIGRATIONS,
+    NewInstance,
+    initialize_node,
+    join_node,
+    open_node,
+)
 from postroad.centralserver.registry import groups, management_requests, members, servers
 from postroad.centralserver.registry.change import list_change_log, verify_change_log
+from postroad.centralserver.registry.nodes import NodeState
 from postroad.centralserver.registry.refusals import Problem, RegistryRefusal
 from postroad.centralserver.registry.requests import load_request
 from postroad.centralserver.settings import parse_settings
 from postroad.centralserver.signing_keys import KeyAlgorithm
 from postroad.centralserver.snapshot import load_registry_snapshot
+from postroad.crypto.certificates import Certificate
+from postroad.errors import ConfigurationError
 from postroad.management.lifecycle import RequestOrigin
 from postroad.management.requests import AddressChange, AuthCertRegistration
 from support.central_server import (
@@ -242,15 +252,57 @@ def test_two_nodes_of_a_cluster_announce_each_others_keys(
             pin=PIN,
             algorithm=KeyAlgorithm.EC,
         )
-        nodes.append((node, initialize_node(node, new, "tester")))
+        start = join_node if nodes else initialize_node
+        nodes.append((node, start(node, new, "tester")))
     with nodes[0][0].changing("tester") as change:
         fill(change)
     for node, token in nodes:
         generated.append(node.generate(token))
         with node.reading() as session:
-            sources = load_registry_snapshot(session, node.settings.central.node_name).sources
-        assert [source.address for source in sources] == ["node0.example", "node1.example"]
+            seen = load_registry_snapshot(session, node.settings.central.node_name)
+        assert [each.address for each in seen.sources] == ["node0.example", "node1.example"]
+        own = Certificate.from_pem_or_der(node.settings.management_certificate_path.read_bytes())
+        assert seen.management_service.registration_certificate == own.der, (
+            "each node shows its own"
+        )
+    assert [each.state for each in nodes[0][0].nodes()] == [NodeState.OK] * 2
+    for node, _token in nodes:
         node.close()
     first, second = (g.parts[f"V6/{g.stamp}/private-params.xml"] for g in generated)
     assert b"https://node0.example:4001/" in first
     assert b"https://node1.example:4001/" in second
+
+
+def test_a_lock_goes_with_the_session_of_its_holder(registry: Registry) -> None:
+    with held_lock(registry.engine, "generation:a", wait_seconds=1) as still_held:
+        with (
+            pytest.raises(ConfigurationError, match="no turn"),
+            held_lock(registry.engine, "generation:a", wait_seconds=1),
+        ):
+            pass
+        with held_lock(registry.engine, "generation:b", wait_seconds=1):
+            pass
+        still_held()
+        with transaction(registry.engine) as session:
+            session.execute(
+                text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+            )
+        with held_lock(registry.engine, "generation:a", wait_seconds=1):
+            pass
+        with pytest.raises(ConfigurationError):
+            still_held()
+
+
+def test_a_writer_that_hangs_holds_up_the_others_for_a_bounded_time(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("postroad.centralserver.registry.change._HOLD_SECONDS", 1)
+    with pytest.raises(ConfigurationError), registry.changing() as hanging:
+        members.add_member_class(hanging, "LOST", "never committed")
+        with registry.changing() as change:  # waits until the other one is thrown out
+            members.add_member_class(change, "GOV", "Government")
+        hanging.session.flush()
+        hanging.session.execute(text("SELECT 1"))
+    with registry.reading() as session:
+        assert [row.code for row in members.list_member_classes(session)] == ["GOV"]
+        verify_change_log(session)

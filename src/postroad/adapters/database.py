@@ -10,6 +10,7 @@ its ``env.py`` consists of one call of :func:`run_migrations`.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from sqlalchemy.orm import Session
 from postroad.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import MetaData
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -36,6 +37,12 @@ BUSY_TIMEOUT_MS = 10_000
 
 CONNECT_TIMEOUT_S = 10
 """How long we wait for a PostgreSQL server to answer, in seconds."""
+
+_IDLE_TOO_LONG = "25P03"
+"""What PostgreSQL calls the end of a session that was idle in a transaction."""
+
+_LOCK_IDLE_SECONDS = 300
+"""How long a lock is held by a program that does nothing: longer than any token takes to sign."""
 
 _MIGRATION_LOCK = 0x706F7374
 """The PostgreSQL advisory lock that lets one process migrate at a time."""
@@ -107,6 +114,51 @@ def snapshot(engine: Engine) -> Iterator[Session]:
     reading = engine.execution_options(**options)
     with _translated(), Session(reading, expire_on_commit=False, autoflush=False) as session:
         yield session
+
+
+def bound_waiting(session: Session, *, lock_seconds: int, idle_seconds: int) -> None:
+    """Let this transaction wait for locks, and hold its own without a word, only so long.
+
+    What PostgreSQL does on its own account is wait for ever. SQLite's waiting is bounded anyway.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        for name, seconds in (
+            ("lock_timeout", lock_seconds),
+            ("idle_in_transaction_session_timeout", idle_seconds),
+        ):
+            session.execute(
+                sqlalchemy.text("SELECT set_config(:name, :value, true)"),
+                {"name": name, "value": f"{seconds}s"},
+            )
+
+
+@contextmanager
+def held_lock(engine: Engine, name: str, *, wait_seconds: int) -> Iterator[Callable[[], None]]:
+    """Hold a lock that all users of a PostgreSQL database share, while the context runs.
+
+    It goes with its connection, so a holder that dies leaves nothing behind. What is yielded
+    raises when the connection, and so the lock, was lost meanwhile: call it before what only the
+    holder may do. On SQLite, which has one machine's users only, files are locked instead.
+
+    Raises ``ConfigurationError`` when another one holds it for longer than ``wait_seconds``.
+    """
+    if engine.dialect.name != "postgresql":
+        yield lambda: None
+        return
+    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+    with Session(engine) as session:
+        try:
+            with _translated():
+                bound_waiting(session, lock_seconds=wait_seconds, idle_seconds=_LOCK_IDLE_SECONDS)
+                session.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+        except ConfigurationError as error:
+            raise ConfigurationError(f"no turn to work on {name}: {error.message}") from error
+
+        def still_held() -> None:
+            with _translated():
+                session.execute(sqlalchemy.text("SELECT 1"))
+
+        yield still_held
 
 
 def migrate(engine: Engine, script_location: str) -> None:
@@ -246,4 +298,8 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (exc.OperationalError, exc.InterfaceError) as error:
+        raise ConfigurationError(f"the database can't be used: {error.orig}") from error
+    except exc.InternalError as error:
+        if getattr(error.orig, "sqlstate", None) != _IDLE_TOO_LONG:
+            raise
         raise ConfigurationError(f"the database can't be used: {error.orig}") from error

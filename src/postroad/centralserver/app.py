@@ -19,6 +19,7 @@ from postroad.adapters.logs import logger
 from postroad.adapters.web_server import QuietServer, open_listener, port_of, web_config, web_server
 from postroad.centralserver.api.server import opened_api
 from postroad.centralserver.distribution import distribution_application
+from postroad.centralserver.generator import load_status
 from postroad.centralserver.management_ports import (
     CertificateSwitch,
     open_management_ports,
@@ -145,6 +146,7 @@ def _generate_once(node: CentralServerNode, login: TokenLogin) -> None:
         generated = node.generate(login.token)
     except PostroadError as error:
         log.warning("configuration_not_generated", reason=error.message, code=error.fault_code)
+        _tell_of_expiry(node)
     except Exception as error:  # noqa: BLE001 - one bad generation must not end the server
         log.warning("configuration_not_generated", reason="".join(format_exception(error)))
     else:
@@ -153,6 +155,16 @@ def _generate_once(node: CentralServerNode, login: TokenLogin) -> None:
             stamp=generated.stamp,
             expires_at=generated.expires_at.isoformat(),
             files=len(generated.parts) + len(generated.directories),
+        )
+
+
+def _tell_of_expiry(node: CentralServerNode) -> None:
+    last = load_status(node.settings)
+    if last is not None and last.expires_at is not None and last.expires_at < node.clock.now():
+        logger("generation").error(
+            "configuration_expired",
+            expired_at=last.expires_at.isoformat(),
+            consequence="this node serves none until it can generate again",
         )
 
 

@@ -1,8 +1,8 @@
 """Which addresses serve the published configuration, and with which headers?
 
-Exactly two directories, the parts below them, and the description of the management services;
-anything else is not found. Source: PR-GCONF 2.5; reference: the web server's rules that its Central
-Server installs.
+Exactly two directories while they are valid, the parts below them, and the description of the
+management services; anything else is not found. Source: PR-GCONF 2.5; reference: the web server's
+rules that its Central Server installs.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from starlette.applications import Starlette
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from postroad.errors import MalformedInput
+from postroad.globalconf.moments import encode_moment, parse_moment
 from postroad.globalconf.shared_parameters import OLDEST_VERSION
 from postroad.management.wsdl import FILE_NAME
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from postroad.clock import Clock
 
+_EXPIRY = re.compile(rb"^Expire-date: ([^\r\n]{1,64})\r?$", re.MULTILINE)
 _QUERY_VERSION = re.compile(rb"(?:^|&)version=([0-9]+)(?:&|$)")
 _MAX_VERSION_DIGITS = 3
 _VERSION = re.compile(r"V[0-9]{1,3}")
@@ -56,8 +59,12 @@ def distribution_application(
     async def directory(request: Request) -> Response:
         name = request.url.path.lstrip("/")
         version = requested_version(request.scope["query_string"])
-        headers = directory_headers(clock.now())
-        return await file_response(public / f"V{version}" / name, headers)
+        now = clock.now()
+        found = await file_response(public / f"V{version}" / name, directory_headers(now))
+        expired_at = (
+            expiry_of(bytes(getattr(found, "body", b""))) if hasattr(found, "body") else None
+        )
+        return found if expired_at is None or now <= expired_at else expired(expired_at)
 
     async def part(request: Request) -> Response:
         version, stamp, name = (request.path_params[key] for key in ("version", "stamp", "name"))
@@ -82,6 +89,29 @@ def directory_headers(at: datetime) -> dict[str, str]:
     """The reference's rule for directories: expired one second ago, ask again every time."""
     expired = format_datetime(at - timedelta(seconds=1), usegmt=True)
     return {"Expires": expired, "Cache-Control": "no-cache"}
+
+
+def expiry_of(directory: bytes) -> datetime | None:
+    """Until when a published directory counts; None for what isn't one.
+
+    >>> expiry_of(b"Expire-date: 2026-03-01T12:10:00Z").isoformat()
+    '2026-03-01T12:10:00+00:00'
+    """
+    found = _EXPIRY.search(directory)
+    try:
+        return None if found is None else parse_moment(found[1].decode("ascii"))
+    except (MalformedInput, UnicodeDecodeError):
+        return None
+
+
+def expired(at: datetime) -> Response:
+    """The answer while there is nothing newer: clients ask another node, and people see why.
+
+    Not 404, which would tell them that the version isn't made any more.
+    """
+    text = f"the configuration expired at {encode_moment(at)}: this node can make no new one\n"
+    headers = {"Cache-Control": "no-cache"}
+    return Response(text, status_code=503, headers=headers, media_type="text/plain")
 
 
 def requested_version(query: bytes) -> str:

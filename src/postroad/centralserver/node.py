@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from postroad.adapters.database import create_engine, migrate, snapshot
@@ -15,6 +16,7 @@ from postroad.adapters.private_files import read_private_file
 from postroad.adapters.system_clock import SystemClock
 from postroad.centralserver.generator import generate_and_publish, load_status
 from postroad.centralserver.registry.change import changing
+from postroad.centralserver.registry.nodes import ClusterNode, list_nodes, require_new_node
 from postroad.centralserver.registry.provider import set_management_certificate
 from postroad.centralserver.registry.sources import (
     SourceType,
@@ -33,6 +35,7 @@ from postroad.centralserver.signing_keys import (
     remove_signing_key,
 )
 from postroad.centralserver.tls_certificates import ensure_tls_certificate
+from postroad.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -125,9 +128,23 @@ class CentralServerNode:
         by = Operator(actor, self.clock.now(), self.settings.central.node_name)
         remove_signing_key(self.engine, token, key_id, by=by)
 
-    def generate(self, token: SigningToken) -> GeneratedConfiguration:
+    def generate(
+        self, token: SigningToken, *, accept_other_history: bool = False
+    ) -> GeneratedConfiguration:
         """Make and publish one generation of the configuration now."""
-        return generate_and_publish(self.engine, token, self.settings, at=self.clock.now())
+        return generate_and_publish(
+            self.engine,
+            token,
+            self.settings,
+            at=self.clock.now(),
+            accept_other_history=accept_other_history,
+        )
+
+    def nodes(self) -> list[ClusterNode]:
+        """All nodes of the cluster, and how the generation goes on each."""
+        interval = timedelta(seconds=self.settings.configuration.generation_interval)
+        with self.reading() as session:
+            return list_nodes(session, at=self.clock.now(), interval=interval)
 
     def close(self) -> None:
         """Give back the database connections."""
@@ -178,6 +195,19 @@ def initialize_node(node: CentralServerNode, new: NewInstance, actor: str) -> Si
     return token
 
 
+def join_node(node: CentralServerNode, new: NewInstance, actor: str) -> SigningToken:
+    """Add this node to an instance that others run on the same database, with keys of its own.
+
+    From now on the anchors and the configuration announce it. Refused for another instance, for a
+    name that is taken, and for a database that only one machine can use.
+    """
+    if node.engine.dialect.name != "postgresql":
+        raise ConfigurationError("nodes share one PostgreSQL database: set [database] url")
+    with node.reading() as session:
+        require_new_node(session, new.instance, node.settings.central.node_name)
+    return initialize_node(node, new, actor)
+
+
 def initialize_instance(node: CentralServerNode, new: NewInstance, actor: str) -> SigningToken:
     """Make an instance without signing keys, as the management interface does."""
     with node.changing(actor) as change:
@@ -186,7 +216,7 @@ def initialize_instance(node: CentralServerNode, new: NewInstance, actor: str) -
     token = node.unlock(new.pin)
     management_certificate = ensure_tls_certificates(node, new.address)
     with node.changing(actor) as change:
-        set_management_certificate(change, management_certificate)
+        set_management_certificate(change, management_certificate, node.settings.central.node_name)
     return token
 
 

@@ -90,7 +90,7 @@ def _management_service(session: Session, node_name: str) -> ManagementService:
             "nobody provides the management services yet: name a member or subsystem with "
             "`postroad central provider`"
         )
-    certificate = find_management_certificate(session)
+    certificate = find_management_certificate(session, node_name)
     if certificate is None:
         raise ConfigurationError(
             "the management service has no TLS certificate: run `postroad central init` again"

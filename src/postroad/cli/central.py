@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import msgspec
 
 from postroad.centralserver.declaration import apply_declaration, load_declaration
 from postroad.centralserver.generator import load_status
-from postroad.centralserver.node import NewInstance, initialize_node
+from postroad.centralserver.node import NewInstance, initialize_node, join_node
 from postroad.centralserver.registry.change import details_of, list_change_log, verify_change_log
 from postroad.centralserver.registry.system import instance_status
 from postroad.centralserver.settings import FILE_NAME, load_settings
@@ -21,6 +22,7 @@ from postroad.cli import (
     central_admin,
     central_federation,
     central_keys,
+    central_nodes,
     central_registry,
     central_requests,
     central_trust,
@@ -46,7 +48,7 @@ _SETTINGS = """\
 # The Central Server's settings. What concerns the instance itself is in the registry:
 # see `postroad central parameter get`.
 
-[distribution]
+{cluster}[distribution]
 host = "{host}"
 http_port = {http_port}
 https = {https}
@@ -90,6 +92,9 @@ def command() -> None:
     show_default=True,
     help="Of the first signing keys; clients before 7.6 can't verify EC.",
 )
+@click.option("--node-name", default="", help="This node's name, where several share a database.")
+@click.option("--database-url", default="", help="PostgreSQL; without it a file in --home.")
+@click.option("--join", is_flag=True, help="Add this node to the instance in that database.")
 @home_option
 def init(  # noqa: PLR0913, PLR0917 - one parameter for each option
     instance: str,
@@ -101,12 +106,17 @@ def init(  # noqa: PLR0913, PLR0917 - one parameter for each option
     management_port: int,
     api_port: int,
     algorithm: str,
+    node_name: str,
+    database_url: str,
     home: Path,
+    *,
+    join: bool,
 ) -> None:
     """Make an instance: identifier, token, signing keys, certificates.
 
     ADDRESS is where participants reach this server, with a port if that isn't 80. An existing
-    central.toml is left as it is; doing it twice changes nothing.
+    central.toml is left as it is; doing it twice changes nothing. With --join this becomes a
+    further node of an instance that others run on the same database.
     """
     settings_path = home / FILE_NAME
     if not settings_path.exists():
@@ -120,6 +130,7 @@ def init(  # noqa: PLR0913, PLR0917 - one parameter for each option
             management_port=management_port,
             api="true" if api_port else "false",
             api_port=api_port,
+            cluster=_cluster_settings(node_name, database_url),
         )
         settings_path.write_text(text, encoding="utf-8")
     with opened(home) as node:
@@ -129,10 +140,25 @@ def init(  # noqa: PLR0913, PLR0917 - one parameter for each option
             pin=read_pin(node.settings, new=True),
             algorithm=KeyAlgorithm(algorithm),
         )
-        initialize_node(node, new, operator())
+        (join_node if join else initialize_node)(node, new, operator())
+    if join:
+        click.echo(f"node {node_name} of instance {instance} is ready in {home}: run it")
+        click.echo("security servers of 7.3 and older need the new anchor to know it")
+        return
     click.echo(f"instance {instance} is ready in {home}")
     click.echo("next: add member classes and members, then name the management service provider")
     click.echo("      (postroad central provider INSTANCE/CLASS/CODE/SUBSYSTEM), then run")
+
+
+def _cluster_settings(node_name: str, database_url: str) -> str:
+    text = ""
+    for section, key, value in (
+        ("central", "node_name", node_name),
+        ("database", "url", database_url),
+    ):
+        if value:
+            text += f"[{section}]\n{key} = {json.dumps(value)}\n\n"
+    return text
 
 
 @command.command("run")
@@ -167,11 +193,17 @@ def _announce(addresses: ServedAddresses) -> None:
 
 
 @command.command("generate-now")
+@click.option(
+    "--accept-other-history",
+    is_flag=True,
+    help="Even if the registry doesn't know what this node has published: it was restored.",
+)
 @home_option
-def generate_now(home: Path) -> None:
+def generate_now(home: Path, *, accept_other_history: bool) -> None:
     """Generate and publish the configuration once."""
     with opened(home) as node:
-        generated = node.generate(node.unlock(read_pin(node.settings)))
+        token = node.unlock(read_pin(node.settings))
+        generated = node.generate(token, accept_other_history=accept_other_history)
     click.echo(
         f"published {generated.stamp}: {len(generated.parts)} parts, "
         f"{len(generated.directories)} directories, valid until {generated.expires_at.isoformat()}"
@@ -266,5 +298,6 @@ for addition in (
     *central_trust.COMMANDS,
     *central_keys.COMMANDS,
     *central_federation.COMMANDS,
+    *central_nodes.COMMANDS,
 ):
     command.add_command(addition)

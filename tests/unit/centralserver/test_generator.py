@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import sqlite3
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,10 @@ from postroad.centralserver.generator import (
     load_status,
 )
 from postroad.centralserver.registry import servers, sources
+from postroad.centralserver.registry.change import details_of, list_change_log
+from postroad.centralserver.registry.nodes import NodeState
 from postroad.centralserver.registry.parameters import Parameter, set_parameter
+from postroad.centralserver.registry.published import PUBLICATION, LogPosition, load_parameters
 from postroad.centralserver.registry.refusals import RegistryRefusal
 from postroad.centralserver.registry.sources import SourceType
 from postroad.centralserver.settings import parse_settings
@@ -185,11 +190,13 @@ def test_success_is_noted(node: CentralServerNode, token: SigningToken) -> None:
     node.generate(token)
     with node.reading() as session:
         keys = [key.key_identifier for key in sources.list_signing_keys(session)]
+        publication = list_change_log(session, limit=1)[0]
     expected = GenerationStatus(
         NOW,
         success=True,
         expires_at=NOW + timedelta(seconds=600),
         announced=dict.fromkeys(keys, NOW),
+        known=LogPosition(publication.sequence - 1, publication.previous_hash),
     )
     assert load_status(node.settings) == expected
 
@@ -241,3 +248,70 @@ def test_versions_are_made_from_the_minimum_on(
     assert sorted(path.name for path in settings.public_path.iterdir()) == [
         f"V{version}" for version in versions
     ]
+
+
+def publications(node: CentralServerNode) -> list[dict[str, object]]:
+    with node.reading() as session:
+        entries = [row for row in list_change_log(session, limit=999) if row.event == PUBLICATION]
+        return [dict(details_of(entry)) for entry in entries]
+
+
+def test_only_a_changed_configuration_makes_an_entry_of_the_log(
+    node: CentralServerNode, token: SigningToken, clock: MovingClock
+) -> None:
+    first = node.generate(token)
+    clock.pass_time(seconds=60)
+    second = node.generate(token)
+    (entry,) = publications(node)
+    assert entry["stamp"] == first.stamp != second.stamp
+    with node.changing("tester") as change:
+        servers.start_maintenance(change, OTHER_SERVER, "soon")
+    third = node.generate(token)
+    entry, _before = publications(node)
+    assert entry["stamp"] == third.stamp
+    data = third.parts[f"V6/{third.stamp}/shared-params.xml"]
+    digest = hashlib.sha256(data).hexdigest()
+    parts = entry["parts"]
+    assert isinstance(parts, list)
+    assert f"V6/shared-params.xml={digest}" in parts
+    assert len(parts) == 10
+    with node.reading() as session:
+        assert load_parameters(session, digest) == data
+
+
+def test_a_registry_that_went_back_is_not_published(
+    node: CentralServerNode, token: SigningToken, clock: MovingClock
+) -> None:
+    """A stale copy of the database would take back what members were told was done."""
+    path = node.settings.home_path / "db" / "registry.sqlite"
+    node.generate(token)
+    with sqlite3.connect(path) as connection, sqlite3.connect(path.with_name("old")) as old:
+        connection.backup(old)
+    with node.changing("tester") as change:
+        servers.start_maintenance(change, OTHER_SERVER, "soon")
+    node.generate(token)
+    with sqlite3.connect(path) as connection, sqlite3.connect(path.with_name("old")) as old:
+        old.backup(connection)
+    clock.pass_time(seconds=60)
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match="stale copy"):
+            node.generate(token)
+    node.generate(token, accept_other_history=True)
+    node.generate(token)
+
+
+def test_the_other_nodes_see_how_it_goes(
+    node: CentralServerNode, token: SigningToken, clock: MovingClock
+) -> None:
+    node.generate(token)
+    (seen,) = node.nodes()
+    assert (seen.state, seen.generated_at, seen.error) == (NodeState.OK, NOW, "")
+    with node.changing("tester") as change:
+        for source in sources.list_sources(change.session, SourceType.EXTERNAL):
+            change.session.delete(source)
+    clock.pass_time(seconds=30)
+    with pytest.raises(ConfigurationError):
+        node.generate(token)
+    (seen,) = node.nodes()
+    assert (seen.state, seen.generated_at) == (NodeState.WARN, NOW)
+    assert "external" in seen.error

@@ -172,7 +172,7 @@ def test_there_is_no_configuration_without_a_provider(registry: Registry) -> Non
 
 def test_there_is_no_configuration_without_a_management_certificate(filled: Registry) -> None:
     with transaction(filled.engine) as session:
-        session.execute(text("DELETE FROM management_service_certificates"))
+        session.execute(text("DELETE FROM management_certificates"))
     with pytest.raises(ConfigurationError, match="TLS certificate"):
         taken(filled)
 

@@ -1,7 +1,8 @@
 """Which tables remember what happened: management requests and the change log?
 
 Source: reference tables ``requests``, ``request_processings`` and ``history``. The change log is
-ours: every entry carries the hash of the one before, so a removed or altered entry shows.
+ours: every entry carries the hash of the one before, so a removed or altered entry shows. So is
+what was published, which the log's entries name by its digest.
 """
 
 from __future__ import annotations
@@ -75,3 +76,15 @@ class ChangeLogHead(Base):
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     sequence: Mapped[int] = mapped_column()
     entry_hash: Mapped[str] = mapped_column(String(64))
+
+
+class PublishedParameters(Base):
+    """The shared parameters that nodes published, as they were; the change log names the digest."""
+
+    __tablename__ = "published_parameters"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """SHA-256 (hex) of the file."""
+    compressed: Mapped[bytes] = mapped_column(LargeBinary)
+    """The file of the newest version, compressed by zlib."""
+    published_at: Mapped[datetime] = mapped_column(Moment)

@@ -105,10 +105,30 @@ class TrustedAnchor(Base):
 
 
 class ManagementServiceCertificate(Base):
-    """The TLS certificate of the registration service, which clients pin; at most one row."""
+    """The TLS certificate of a node's registration service, which clients pin.
 
-    __tablename__ = "management_service_certificates"
-    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+    That of the empty name also counts for nodes that have none of their own.
+    """
 
-    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    __tablename__ = "management_certificates"
+
+    node_name: Mapped[str] = mapped_column(Code, primary_key=True)
     certificate: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class NodeGeneration(Base):
+    """How the generation of configuration goes on a node, for the others to see."""
+
+    __tablename__ = "node_generations"
+
+    node_name: Mapped[str] = mapped_column(Code, primary_key=True)
+    generated_at: Mapped[datetime | None] = mapped_column(Moment)
+    """The last success; None when there was none."""
+    expires_at: Mapped[datetime | None] = mapped_column(Moment)
+    stamp: Mapped[str] = mapped_column(String(32))
+    log_sequence: Mapped[int] = mapped_column()
+    """The last entry of the change log that the published configuration knows."""
+    content: Mapped[str] = mapped_column(String(64))
+    """SHA-256 (hex) over the digests of all that is published: tells whether it has changed."""
+    failing_since: Mapped[datetime | None] = mapped_column(Moment)
+    error: Mapped[str] = mapped_column(Text)

@@ -1,8 +1,10 @@
 """How does an operation on the registry become durable, and how is it remembered?
 
 Every operation runs in one transaction, holds the end of the change log while it runs (so writers
-follow each other, whatever the database) and appends an entry: who, what, when, and the hash of
-the entry before. An entry that was altered, removed or put in later breaks the chain.
+follow each other, whatever the database and the node: none overwrites what it hasn't read) and
+appends an entry: who, what, when, and the hash of the entry before. An entry that was altered,
+removed or put in later breaks the chain. A writer waits for the others for a bounded time; one that
+died or hangs loses its turn.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from postroad.adapters.database import transaction
+from postroad.adapters.database import bound_waiting, transaction
 from postroad.centralserver.models.history import ChangeLogEntry, ChangeLogHead
 from postroad.centralserver.registry.refusals import Problem, RegistryRefusal
 from postroad.errors import ConfigurationError, FaultCode, TrustError
@@ -26,6 +28,12 @@ from postroad.errors import ConfigurationError, FaultCode, TrustError
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
     from sqlalchemy.orm import Session
+
+_TURN_SECONDS = 30
+"""How long a writer waits for the one before it."""
+
+_HOLD_SECONDS = 60
+"""How long a writer may hold the end of the log and do nothing: its machine may be gone."""
 
 Detail = str | int | bool | None | Sequence[str]
 """What a change log entry may say about one aspect of an operation."""
@@ -79,6 +87,7 @@ def changing(
     """
     try:
         with transaction(engine) as session:
+            bound_waiting(session, lock_seconds=_TURN_SECONDS, idle_seconds=_HOLD_SECONDS)
             session.execute(select(ChangeLogHead).where(ChangeLogHead.id == 1).with_for_update())
             yield Change(session, actor, at, strict_identifiers)
     except IntegrityError as error:

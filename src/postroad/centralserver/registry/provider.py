@@ -85,13 +85,14 @@ def provider_servers(session: Session) -> Sequence[SecurityServer]:
             return session.scalars(hosted).all()
 
 
-def find_management_certificate(session: Session) -> bytes | None:
-    """The TLS certificate (DER) of the registration service, None while there is none."""
-    row = session.get(ManagementServiceCertificate, 1)
+def find_management_certificate(session: Session, node_name: str = "") -> bytes | None:
+    """The TLS certificate (DER) of a node's registration service, None while there is none."""
+    own = session.get(ManagementServiceCertificate, node_name)
+    row = own or session.get(ManagementServiceCertificate, "")
     return None if row is None else row.certificate
 
 
-def set_management_certificate(change: Change, certificate: bytes) -> bool:
+def set_management_certificate(change: Change, certificate: bytes, node_name: str = "") -> bool:
     """Set the TLS certificate that clients pin; False when it was that already."""
     try:
         read = Certificate.from_pem_or_der(certificate)
@@ -99,12 +100,16 @@ def set_management_certificate(change: Change, certificate: bytes) -> bool:
         raise RegistryRefusal(
             Problem.INVALID_CERTIFICATE, f"not a TLS certificate: {error.message}"
         ) from error
-    row = change.session.get(ManagementServiceCertificate, 1)
+    row = change.session.get(ManagementServiceCertificate, node_name)
     if row is not None and row.certificate == read.der:
         return False
     if row is None:
-        change.session.add(ManagementServiceCertificate(id=1, certificate=read.der))
+        change.session.add(ManagementServiceCertificate(node_name=node_name, certificate=read.der))
     else:
         row.certificate = read.der
-    change.record("Upload management service TLS certificate", certHash=read.sha256.hex())
+    change.record(
+        "Upload management service TLS certificate",
+        certHash=read.sha256.hex(),
+        haNode=node_name,
+    )
     return True
