@@ -6,6 +6,7 @@
 ``GET /testca/certs/…``   ``root-ca.pem``, ``ca.pem``, ``ocsp.pem``, ``root-ocsp.pem``, ``tsa.pem``
 ``POST /ocsp``            RFC 6960; also ``GET /ocsp/BASE64``
 ``POST /tsa``             RFC 3161
+``/acme/directory``       ACME (see :mod:`postroad.trustlab.acme`)
 ``GET, POST /lab/faults`` the fault plan (see :mod:`postroad.trustlab.faults`); ``DELETE`` ends it
 ``POST /lab/revoke``      ``{"serial": "hex"}``
 ========================  =====================================================================
@@ -31,6 +32,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from postroad.errors import ConfigurationError, MalformedInput
+from postroad.trustlab.acme import AcmeService
 from postroad.trustlab.faults import FaultPlan
 from postroad.trustlab.home import parse_serial
 from postroad.trustlab.issuing import MAX_REQUEST_BYTES
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from postroad.clock import Clock
+    from postroad.trustlab.authority import TrustLab
     from postroad.trustlab.faults import ServiceFaults
     from postroad.trustlab.home import LabHome
 
@@ -89,7 +92,7 @@ class LabService:
 
     async def sign(self, request: Request) -> Response:
         """Sign the certificate request of a form."""
-        faults = await self._misbehave("ca")
+        faults = await self.misbehave("ca")
         async with request.form(
             max_files=1, max_fields=5, max_part_size=4 * MAX_REQUEST_BYTES
         ) as form:
@@ -118,7 +121,7 @@ class LabService:
 
     async def ocsp(self, request: Request) -> Response:
         """Answer an OCSP request, posted or in the path."""
-        faults = await self._misbehave("ocsp")
+        faults = await self.misbehave("ocsp")
         if request.method == "GET":
             try:
                 encoded = unquote_to_bytes(request.path_params["request"])
@@ -139,7 +142,7 @@ class LabService:
 
     async def timestamp(self, request: Request) -> Response:
         """Answer a time-stamp request."""
-        faults = await self._misbehave("tsa")
+        faults = await self.misbehave("tsa")
         _require_type(request, "application/timestamp-query")
         moment = self._clock.now() + faults.shift
         answer = self._lab.answer_timestamp(await request.body(), at=moment, foreign=faults.foreign)
@@ -179,13 +182,19 @@ class LabService:
         self._home.record_revoked(serial, at=now)
         return JSONResponse({"revoked": f"{serial:x}"})
 
-    async def _misbehave(self, service: str) -> ServiceFaults:
+    async def misbehave(self, service: str) -> ServiceFaults:
+        """Do what the fault plan says of a service; the rest of it is returned."""
         faults: ServiceFaults = getattr(self._home.load_faults(), service)
         if faults.delay:
             await asyncio.sleep(faults.delay)
         if faults.stopped:
             raise HTTPException(503)
         return faults
+
+    def current_lab(self) -> TrustLab:
+        """The lab with what other processes have added to its register."""
+        self._follow_register()
+        return self._lab
 
     def _follow_register(self) -> None:
         size = self._home.register_size()
@@ -238,7 +247,8 @@ def build_app(
     ]
     ports = {ocsp_port: "/ocsp", tsa_port: "/tsa"}
     own_ports = {port: path for port, path in ports.items() if port is not None}
-    return BodyLimit(Starlette(routes=routes), own_ports)
+    acme = AcmeService(home, clock, service.current_lab, service.misbehave)
+    return BodyLimit(Starlette(routes=[*routes, *acme.routes()]), own_ports)
 
 
 def _require_type(request: Request, expected: str) -> None:

@@ -15,6 +15,7 @@ Keys are EC P-256 unless RSA is asked for. The keys are for tests and trials and
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
 from cryptography import x509
@@ -198,7 +199,12 @@ class TrustLab:
         )
 
     def sign_request(
-        self, request: bytes, kind: CertificateKind, *, at: datetime | None = None
+        self,
+        request: bytes,
+        kind: CertificateKind,
+        *,
+        at: datetime | None = None,
+        lifetime: timedelta | None = None,
     ) -> Certificate:
         """Issue a certificate for a PKCS#10 request (PEM or DER), its subject kept as it is.
 
@@ -213,6 +219,7 @@ class TrustLab:
             key,
             kind,
             at=at or self.at,
+            days=DEFAULT_DAYS if lifetime is None else lifetime / timedelta(days=1),
             alt_name=alt_name if kind is CertificateKind.AUTH else None,
         )
         self.issued[certificate.serial] = certificate

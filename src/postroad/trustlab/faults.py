@@ -17,7 +17,7 @@ from typing import Final
 from postroad.crypto.ocsp import CertificateStatus
 from postroad.errors import FaultCode, MalformedInput
 
-SERVICES: Final = ("ca", "ocsp", "tsa")
+SERVICES: Final = ("ca", "ocsp", "tsa", "acme")
 MAX_DELAY: Final = 600.0
 MAX_SHIFT: Final = 10 * 365 * 86_400
 _MAX_PLAN_BYTES: Final = 10_000
@@ -59,6 +59,7 @@ class FaultPlan:
     ca: ServiceFaults = field(default_factory=ServiceFaults)
     ocsp: ServiceFaults = field(default_factory=ServiceFaults)
     tsa: ServiceFaults = field(default_factory=ServiceFaults)
+    acme: ServiceFaults = field(default_factory=ServiceFaults)
 
     def encode(self) -> bytes:
         """Write the plan as JSON."""

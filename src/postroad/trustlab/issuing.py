@@ -89,7 +89,7 @@ def issue(  # noqa: PLR0913 - the parts of a certificate
     kind: CertificateKind,
     *,
     at: datetime,
-    days: int = DEFAULT_DAYS,
+    days: float = DEFAULT_DAYS,
     alt_name: x509.SubjectAlternativeName | None = None,
 ) -> Certificate:
     """Issue a certificate of the lab's shape, valid until so many days after ``at``."""
@@ -107,7 +107,7 @@ def issue(  # noqa: PLR0913 - the parts of a certificate
 
 
 def self_signed(
-    subject: x509.Name, key: PrivateKey, kind: CertificateKind, *, at: datetime, days: int
+    subject: x509.Name, key: PrivateKey, kind: CertificateKind, *, at: datetime, days: float
 ) -> Certificate:
     """Make a certificate that vouches for itself: a root."""
     builder = _builder(subject, key.public_key(), kind, at=at, days=days).issuer_name(subject)
@@ -115,7 +115,7 @@ def self_signed(
 
 
 def _builder(
-    subject: x509.Name, public_key: PublicKey, kind: CertificateKind, *, at: datetime, days: int
+    subject: x509.Name, public_key: PublicKey, kind: CertificateKind, *, at: datetime, days: float
 ) -> x509.CertificateBuilder:
     of_member = kind in (CertificateKind.SIGN, CertificateKind.AUTH)
     begin = at.replace(microsecond=0) - (_MEMBER_LEEWAY if of_member else _SERVICE_LEEWAY)
