@@ -43,12 +43,17 @@ def asked_service(request: SoapEnvelope) -> tuple[str, str | None]:
 
 def encode_method_list(request: SoapEnvelope, services: Iterable[ServiceId]) -> bytes:
     """The response of ``listMethods`` or ``allowedMethods``, still without a request hash."""
-    found = _Body.of(request)
     name = _response_name(request)
     entries = "".join(_service(service) for service in services)
-    content = (
-        f'<xroad:{name} xmlns:xroad="{XROAD}" xmlns:id="{IDENTIFIERS}">{entries}</xroad:{name}>'
+    return with_body(
+        request,
+        f'<xroad:{name} xmlns:xroad="{XROAD}" xmlns:id="{IDENTIFIERS}">{entries}</xroad:{name}>',
     )
+
+
+def with_body(request: SoapEnvelope, content: str) -> bytes:
+    """The response that is the request with another element in its body."""
+    found = _Body.of(request)
     tag = START_TAG.match(request.xml[found.body : found.child].decode(request.codec))
     if tag is None:
         raise _invalid("the body can't be read")

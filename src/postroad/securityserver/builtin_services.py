@@ -56,3 +56,6 @@ class BuiltinServices:
     rest: Mapping[str, RestService] = field(default_factory=dict)
     """Called with GET only: other methods are an ordinary service's (PR-MREST)."""
     soap: Mapping[str, SoapService] = field(default_factory=dict)
+    owner_soap: Mapping[str, SoapService] = field(default_factory=dict)
+    """Of the server's owner alone, as a member: other providers may have services of these codes
+    (PR-OPMON 2, PR-ENVMONMES)."""

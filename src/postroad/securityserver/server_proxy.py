@@ -210,7 +210,7 @@ def _provider_exchange(proxy: ServerProxy, request: Request) -> ProviderExchange
             return SoapProvider(
                 request,
                 services=proxy.services,
-                builtin=proxy.builtin.soap,
+                builtin=proxy.builtin,
                 spool=proxy.spool,
                 kept=kept,
                 server_id=lambda: proxy.snapshot().serverconf.server_id,

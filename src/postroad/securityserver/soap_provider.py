@@ -38,14 +38,18 @@ from postroad.securityserver.transport import (
 from postroad.wire.headers import last_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from contextlib import ExitStack
     from pathlib import Path
 
     from postroad.adapters.http_exchange import Request
     from postroad.identifiers import SecurityServerId
     from postroad.messages.attachments import PackageEvent
-    from postroad.securityserver.builtin_services import BuiltinAttachment, SoapService
+    from postroad.securityserver.builtin_services import (
+        BuiltinAttachment,
+        BuiltinServices,
+        SoapService,
+    )
     from postroad.securityserver.exchange_report import ExchangeReport
     from postroad.securityserver.outgoing import OutgoingExchange, ServiceCaller
     from postroad.securityserver.peer_answer import PeerAnswer
@@ -69,7 +73,7 @@ class SoapProvider:
         request: Request,
         *,
         services: ServiceCaller,
-        builtin: Mapping[str, SoapService],
+        builtin: BuiltinServices,
         spool: Path,
         kept: int,
         server_id: Callable[[], SecurityServerId],
@@ -102,8 +106,17 @@ class SoapProvider:
 
     @property
     def is_builtin(self) -> bool:
-        """Metadata services are known by their code; versions play no role (PR-META)."""
-        return self._read.service.service_code in self._builtin
+        """Such services are known by their code; versions play no role (PR-META)."""
+        return self._own_service is not None
+
+    @property
+    def _own_service(self) -> SoapService | None:
+        service = self._read.service
+        found = self._builtin.soap.get(service.service_code)
+        if found is None and service.service_code in self._builtin.owner_soap:
+            is_owner = service.client == self._server_id().owner
+            found = self._builtin.owner_soap[service.service_code] if is_owner else None
+        return found
 
     async def answer(
         self,
@@ -178,7 +191,10 @@ class SoapProvider:
     async def _answer_builtin(
         self, call: Call, answer: PeerAnswer, report: ExchangeReport, resources: ExitStack
     ) -> tuple[bytes, list[Attachment]]:
-        builtin = await self._builtin[self._read.service.service_code](call, self._read)
+        service = self._own_service
+        if service is None:
+            raise RuntimeError("a service that the server doesn't offer")
+        builtin = await service(call, self._read)
         document = read_soap(builtin.xml)
         if not isinstance(document, SoapEnvelope):
             raise ConfigurationError("a service of the server itself answered with a fault")

@@ -11,6 +11,7 @@ import contextlib
 import gc
 import os
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import uvloop
@@ -44,6 +45,7 @@ from postroad.securityserver.messagelog.stamping_job import build_stamping
 from postroad.securityserver.metadata_services import MetadataServices
 from postroad.securityserver.ocsp_responder import OcspResponder
 from postroad.securityserver.opmonitoring import protocol as monitoring
+from postroad.securityserver.opmonitoring.answering import OperationalMonitoring
 from postroad.securityserver.opmonitoring.collecting import ObservationBuffer
 from postroad.securityserver.other_requests import is_other, serve_other
 from postroad.securityserver.peer_certificates import PeerVerdicts
@@ -57,12 +59,13 @@ from postroad.securityserver.snapshots import OwnCertificates, Snapshots
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from postroad.adapters.http_exchange import Request, Responder
     from postroad.adapters.http_server import Listener
     from postroad.globalconf.view import GlobalConfiguration
     from postroad.ports import MessageLogPort, SignerPort
+    from postroad.securityserver.builtin_services import SoapService
     from postroad.securityserver.internal_tls import InternalIdentity
     from postroad.securityserver.messagelog.timestamping import TimestampingJob
     from postroad.securityserver.settings import Settings
@@ -70,6 +73,8 @@ if TYPE_CHECKING:
 DRAIN_SECONDS: Final = 30.0
 """How long running exchanges may take to finish after SIGTERM."""
 LOOK_INTERVAL: Final = 1.0
+ANSWER_SECONDS: Final = 60.0
+"""How long an answer for operational monitoring may take (reference: op-monitor-service)."""
 GC_THRESHOLDS: Final = (20_000, 20, 50)
 TROUBLED_LOOK_INTERVAL: Final = 0.1
 """Seconds until the next look while something is missing, as at every start."""
@@ -179,9 +184,24 @@ class Worker:
             verdicts=self.verdicts,
             new_id=new_uuid,
             dialect=self.dialect,
-            builtin=MetadataServices(services, new_uuid).builtin,
+            builtin=replace(
+                MetadataServices(services, new_uuid).builtin,
+                owner_soap=self._make_monitoring_services(),
+            ),
             cache=self.cache,
         )
+
+    def _make_monitoring_services(self) -> Mapping[str, SoapService]:
+        async def query(question: monitoring.QueryArgument) -> monitoring.QueryResult:
+            return await self.monitoring.call(
+                monitoring.QUERY, question, monitoring.QueryResult, deadline=ANSWER_SECONDS
+            )
+
+        async def health(provider: tuple[str, ...]) -> str:
+            return await self.monitoring.call(monitoring.HEALTH, provider, str)
+
+        offset = self.settings.monitoring.records_available_timestamp_offset
+        return OperationalMonitoring(query, health, self.clock, offset=offset).services
 
     def _make_buffer(self) -> ObservationBuffer:
         section = self.settings.monitoring

@@ -15,6 +15,7 @@ from postroad.securityserver.opmonitoring.record import Observation  # noqa: TC0
 STORE: Final = "store"
 QUERY: Final = "query"
 HEALTH: Final = "health"
+"""Its argument are the parts of a provider's identifier, none for all; it answers with XML."""
 
 
 class WorkerState(msgspec.Struct, array_like=True):

@@ -62,9 +62,13 @@ class Page(NamedTuple):
 class OperationalStore:
     """The records of one server; one caller at a time."""
 
-    def __init__(self, url: str) -> None:
-        self._database: LogDatabase = open_database(url, tables=SCHEMA)
-        self._ready = False
+    def __init__(self, url: str, *, read_only: bool = False) -> None:
+        self._database: LogDatabase = open_database(url, tables=SCHEMA, read_only=read_only)
+        self._ready = read_only
+
+    def prepare(self) -> None:
+        """Create the database, or bring it to the form that this program knows."""
+        self._opened()
 
     def add(self, records: Sequence[OperationalRecord], at: int) -> int:
         """Store records in the second ``at``; how many a database refused for their values.
