@@ -43,8 +43,16 @@ _MOST_PIECES: Final = 64
 
 
 def log_limit(rules: MessageLogSection) -> int:
-    """The size up to which the message log wants bodies."""
-    return rules.max_body_bytes if rules.log_bodies else 0
+    """The size up to which the message log wants bodies, of whatever service.
+
+    It isn't known yet whose the body is: exceptions from not logging count as logging here.
+    """
+    wanted = (
+        rules.log_bodies
+        or rules.enabled_body_logging_local_producer_subsystems
+        or rules.enabled_body_logging_remote_producer_subsystems
+    )
+    return rules.max_body_bytes if wanted else 0
 
 
 class BodyBuffer:
@@ -139,6 +147,8 @@ class BodyBuffer:
                     code=FaultCode.LOGGING_FAILED,
                 )
             return OmittedBody(self.digest, self.size)
+        if self._kept is not None and self.size > self._kept:
+            return OmittedBody(self.digest, self.size)  # an empty body would be false evidence
         if self._file is None:
             return InlineBody(b"".join(self._memory))
         return SpooledBody(self._name, self.digest, self.size)

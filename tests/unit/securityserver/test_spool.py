@@ -123,6 +123,24 @@ def test_without_logged_bodies_the_log_wants_none_of_any_size() -> None:
     assert log_limit(msgspec.structs.replace(RULES, log_bodies=False)) == 0
 
 
+@pytest.mark.parametrize("side", ["local", "remote"])
+def test_a_body_of_a_service_that_is_logged_by_exception_is_whole(
+    tmp_path: Path, side: str
+) -> None:
+    name = f"enabled_body_logging_{side}_producer_subsystems"
+    rules = MessageLogSection(log_bodies=False, **{name: ("EE/GOV/1/register",)})
+    buffer = filled(tmp_path, b"evidence", kept=log_limit(rules))
+    assert buffer.log_body(rules) == InlineBody(b"evidence")
+    buffer.close()
+
+
+def test_a_body_of_which_nothing_was_kept_is_never_logged_as_an_empty_one(tmp_path: Path) -> None:
+    buffer = filled(tmp_path, b"evidence", kept=0)
+    digest = hashlib.sha512(b"evidence").digest()
+    assert buffer.log_body(RULES) == OmittedBody(digest, 8)
+    buffer.close()
+
+
 def test_closing_while_the_thread_still_writes_leaves_nothing_open(tmp_path: Path) -> None:
     async def run() -> None:
         buffer = BodyBuffer(tmp_path)
