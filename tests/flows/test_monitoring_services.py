@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,13 +18,16 @@ from postroad.adapters.ipc import IpcClient
 from postroad.globalconf.extensions import Monitoring
 from postroad.globalconf.view import GlobalConfiguration
 from postroad.identifiers import ClientId, SubsystemId
+from postroad.messages.soap_metrics import MONITORING, SYSTEM_METRICS
 from postroad.messages.soap_monitoring import OP_MONITORING
 from postroad.securityserver.builtin_services import BuiltinServices
+from postroad.securityserver.environment.answering import EnvironmentalMonitoring
+from postroad.securityserver.environment.service import EnvironmentService
 from postroad.securityserver.globalconf_files import CurrentConfiguration
 from postroad.securityserver.opmonitoring import protocol
 from postroad.securityserver.opmonitoring.answering import OperationalMonitoring
 from postroad.securityserver.opmonitoring.observing import observe
-from postroad.securityserver.opmonitoring.service import MonitoringService
+from postroad.securityserver.opmonitoring.service import MonitoringService, WorkerStates
 from postroad.wire.xml import parse
 from support.exchange import CLIENT, NOW, PROVIDER, REGISTER, World
 from support.soap_exchange import call, fault_of, identifier
@@ -48,6 +52,7 @@ class Stand:
 
     world: World
     service: MonitoringService
+    environment: EnvironmentService
     ipc: IpcClient
 
     async def store(self) -> None:
@@ -85,7 +90,8 @@ class Stand:
             + "<x:id>m-1</x:id>"
             + VERSION
         )
-        element = f'<m:{code} xmlns:m="{OP_MONITORING}">{content}</m:{code}>'
+        namespace = MONITORING if code == SYSTEM_METRICS else OP_MONITORING
+        element = f'<m:{code} xmlns:m="{namespace}">{content}</m:{code}>'
         return await call(self.world, envelope(header(fields), body(element)))
 
 
@@ -157,7 +163,17 @@ def within(
 
         settings = world.provider.settings
         settings = changed(settings, monitoring=changed(settings.monitoring, **(section or {})))
-        service = MonitoringService(settings, KnownConfiguration(world), world.clock)
+        workers = WorkerStates()
+        environment = EnvironmentService(
+            settings, world.provider.signer.certificates, workers, world.clock
+        )
+        service = MonitoringService(
+            settings,
+            KnownConfiguration(world),
+            world.clock,
+            workers,
+            {protocol.METRICS: environment.answer},
+        )
         await service.start()
         ipc = IpcClient(settings.monitoring_socket, what="monitoring")
 
@@ -167,8 +183,16 @@ def within(
         async def health(provider: tuple[str, ...]) -> str:
             return await ipc.call(protocol.HEALTH, provider, str)
 
-        services = OperationalMonitoring(query, health, world.clock, offset=60).services
-        world.provider.builtin = BuiltinServices(owner_soap=services)
+        async def measure(wanted: protocol.MetricsArgument) -> str:
+            return await ipc.call(protocol.METRICS, wanted, str)
+
+        operational = OperationalMonitoring(query, health, world.clock, offset=60)
+        environmental = EnvironmentalMonitoring(
+            measure, limit_others=settings.monitoring.limit_remote_data_set
+        )
+        world.provider.builtin = BuiltinServices(
+            owner_soap={**operational.services, **environmental.services}
+        )
         try:
             async with asyncio.timeout(60), world:
                 for client in (CLIENT, OTHER, PROVIDER):
@@ -181,7 +205,7 @@ def within(
                     **world.provider.ocsp.responses,
                     **world.consumer.ocsp.responses,
                 }
-                await story(Stand(world, service, ipc))
+                await story(Stand(world, service, environment, ipc))
                 assert world.provider.unexpected == []
         finally:
             ipc.close()
@@ -383,3 +407,105 @@ def test_health_data_tell_how_services_have_been_doing(tmp_path: Path) -> None:
         assert all_of("serviceEvents") == []
 
     within(tmp_path, story)
+
+
+# ---- environmental monitoring
+
+
+def metrics_of(answer: FetchedResponse) -> dict[str, object]:
+    """Names and what they hold: a value, a set, or the parts of a histogram."""
+    assert_valid(answer, "monitoring.xsd")
+    (root,) = parse(answer.body).iter(f"{{{MONITORING}}}getSecurityServerMetricsResponse")
+    return _metric(root[0])[1]
+
+
+def _metric(element: etree._Element) -> tuple[str, dict[str, object]]:
+    found: dict[str, object] = {}
+    for child in element[1:]:
+        kind, name = etree.QName(child).localname, str(child[0].text)
+        if kind == "metricSet":
+            found[name] = _metric(child)[1]
+        elif kind == "histogramMetric":
+            found[name] = {etree.QName(part).localname: part.text for part in child[1:]}
+        else:
+            found[name] = (kind, child[1].text)
+    return str(element[0].text), found
+
+
+async def measured(stand: Stand, *names: str, client: ClientId = PROVIDER) -> dict[str, object]:
+    spec = fields_wanted(*names) if names else ""
+    answer = metrics_of(await stand.ask(spec, client=client, code=SYSTEM_METRICS))
+    assert answer["proxyVersion"] == ("stringMetric", "7.8.0")
+    system = answer["systemMetrics"]
+    assert isinstance(system, dict)
+    return system
+
+
+def test_the_owner_gets_all_metrics_of_its_server(tmp_path: Path) -> None:
+    async def story(stand: Stand) -> None:
+        await stand.ipc.call(
+            protocol.STORE,
+            protocol.StoreArgument(protocol.WorkerState(0, os.getpid(), files=7), []),
+            type(None),
+        )
+        await stand.environment.sample()
+        await stand.environment.sample()
+        system = await measured(stand)
+        assert set(system) >= {
+            "Certificates", "OperatingSystem", "TotalPhysicalMemory", "TotalSwapSpace",
+            "MaxFileDescriptorCount", "DiskSpaceTotal_/", "DiskSpaceFree_/", "FreePhysicalMemory",
+            "FreeSwapSpace", "OpenFileDescriptorCount", "CommittedVirtualMemory", "Processes",
+            "Xroad Processes", "Packages",
+        }  # fmt: skip
+        files = system["OpenFileDescriptorCount"]
+        assert isinstance(files, dict)
+        assert (float(files["min"]), float(files["max"])) == (7, 7)
+        processes = system["Processes"]
+        assert isinstance(processes, dict)
+        assert processes[str(os.getpid())]["processId"] == ("numericMetric", str(os.getpid()))
+        packages = system["Packages"]
+        assert isinstance(packages, dict)
+        assert "msgspec" in packages
+        certificate = stand.world.provider.sign.certificate
+        digest = certificate.sha256.hex(":").upper()
+        certificates = system["Certificates"]
+        assert isinstance(certificates, dict)
+        assert certificates[f"certificate-{digest}"] == {
+            "sha1Hash": ("stringMetric", digest),
+            "notBefore": ("stringMetric", f"{certificate.not_before:%Y-%m-%dT%H:%M:%SZ}"),
+            "notAfter": ("stringMetric", f"{certificate.not_after:%Y-%m-%dT%H:%M:%SZ}"),
+            "certificateType": ("stringMetric", "AUTH_OR_SIGN"),
+            "active": ("stringMetric", "true"),
+        }
+
+    within(tmp_path, story)
+
+
+def test_metrics_are_told_by_their_names(tmp_path: Path) -> None:
+    async def story(stand: Stand) -> None:
+        system = await measured(stand, "OperatingSystem", "TotalPhysicalMemory", "unknown")
+        assert set(system) == {"OperatingSystem", "TotalPhysicalMemory"}
+        kind, _value = system["TotalPhysicalMemory"]  # type: ignore[misc]  # a pair
+        assert kind == "numericMetric"
+
+    within(tmp_path, story)
+
+
+def test_only_owner_and_monitoring_client_get_metrics(tmp_path: Path) -> None:
+    async def story(stand: Stand) -> None:
+        fault = fault_of(await stand.ask("", code=SYSTEM_METRICS))
+        assert fault.code == "server.serverproxy.access_denied"
+        assert "Packages" in await measured(stand, client=OTHER)
+
+    within(tmp_path, story, monitoring_client=OTHER)
+
+
+def test_the_owner_may_limit_what_the_monitoring_client_gets(tmp_path: Path) -> None:
+    async def story(stand: Stand) -> None:
+        assert set(await measured(stand, client=OTHER)) == {"Certificates", "OperatingSystem"}
+        assert set(await measured(stand, "Processes", "OperatingSystem", client=OTHER)) == {
+            "OperatingSystem"
+        }
+        assert "Packages" in await measured(stand)
+
+    within(tmp_path, story, monitoring_client=OTHER, section={"limit_remote_data_set": True})

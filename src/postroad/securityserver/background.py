@@ -26,12 +26,14 @@ from postroad.globalconf.federation import AllowedFederations
 from postroad.securityserver.archive_job import ArchiveJob
 from postroad.securityserver.certificate_states import ExpiryJob
 from postroad.securityserver.confclient import ConfigurationClient, PollReport
+from postroad.securityserver.environment.service import EnvironmentService
 from postroad.securityserver.globalconf_files import CurrentConfiguration
 from postroad.securityserver.jobs import Job, JobRunner, Outcome
 from postroad.securityserver.messagelog.stamping_job import BackgroundStamping, build_stamping
 from postroad.securityserver.ocsp_fetching import OcspClient
 from postroad.securityserver.ocsp_schedule import OcspJob
-from postroad.securityserver.opmonitoring.service import MonitoringService
+from postroad.securityserver.opmonitoring.protocol import METRICS
+from postroad.securityserver.opmonitoring.service import MonitoringService, WorkerStates
 from postroad.securityserver.registrations import RegistrationJob, follow_in_another_process
 from postroad.securityserver.serverconf.snapshot import SnapshotFile
 
@@ -146,15 +148,14 @@ class UnverifiedWeb:
         )
 
 
-def build_jobs(  # noqa: PLR0913, PLR0917 - what the jobs share
+def build_jobs(
     settings: Settings,
     signer: SignerClient,
     log: LogClient,
     http: HttpClient,
     configuration: CurrentConfiguration,
-    monitoring: MonitoringService,
 ) -> list[Job]:
-    """All jobs of a server."""
+    """The jobs of a server, but for those of monitoring."""
     clock = SystemClock()
     section = settings.configuration_client
     client = ConfigurationClient(
@@ -194,7 +195,6 @@ def build_jobs(  # noqa: PLR0913, PLR0917 - what the jobs share
         ),
         Job("ocsp-cleaning", OcspCleaningJob(settings, clock).run),
         Job("archiving", ArchiveJob(settings, clock).run),
-        Job("opmonitoring-cleaning", monitoring.clean),
     ]
 
 
@@ -207,10 +207,18 @@ async def serve(settings: Settings) -> None:
     log = LogClient(settings.logwriter_socket)
     http = HttpClient()
     configuration = CurrentConfiguration(settings, SystemClock())
-    monitoring = MonitoringService(settings, configuration, SystemClock())
+    workers = WorkerStates()
+    environment = EnvironmentService(settings, signer.certificates, workers, SystemClock())
+    monitoring = MonitoringService(
+        settings, configuration, SystemClock(), workers, {METRICS: environment.answer}
+    )
     try:
         await monitoring.start()
-        jobs = build_jobs(settings, signer, log, http, configuration, monitoring)
+        jobs = [
+            *build_jobs(settings, signer, log, http, configuration),
+            Job("opmonitoring-cleaning", monitoring.clean),
+            Job("environment", environment.sample),
+        ]
         runner = JobRunner(jobs, settings.run_path, SystemClock())
         logger("background").info("background jobs started")
         await runner.run(stop)

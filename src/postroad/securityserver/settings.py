@@ -140,6 +140,9 @@ class MonitoringSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     records_available_timestamp_offset: Annotated[int, msgspec.Meta(ge=0)] = 60
     """Seconds until a record can be asked for: those of one second are complete by then."""
     health_statistics_period: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 600
+    limit_remote_data_set: bool = False
+    """Whether the central monitoring client gets only version, system and certificates of
+    environmental monitoring."""
 
 
 class ConfigurationClientSection(

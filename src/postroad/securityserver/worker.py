@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import uvloop
 
+from postroad.adapters import machine
 from postroad.adapters.http_client import HttpClient
 from postroad.adapters.http_limits import ClientLimits
 from postroad.adapters.http_server import HttpServer
@@ -39,6 +40,7 @@ from postroad.securityserver.client_proxy import (
     refuse_consumer,
     serve_consumer,
 )
+from postroad.securityserver.environment.answering import EnvironmentalMonitoring
 from postroad.securityserver.exchange_report import ExchangeReport
 from postroad.securityserver.internal_tls import ensure_internal_identity
 from postroad.securityserver.messagelog.stamping_job import build_stamping
@@ -72,6 +74,8 @@ if TYPE_CHECKING:
 
 DRAIN_SECONDS: Final = 30.0
 """How long running exchanges may take to finish after SIGTERM."""
+METRICS_SECONDS: Final = 10.0
+"""How long it may take to measure this machine (reference: MonitorClient)."""
 LOOK_INTERVAL: Final = 1.0
 ANSWER_SECONDS: Final = 60.0
 """How long an answer for operational monitoring may take (reference: op-monitor-service)."""
@@ -200,8 +204,16 @@ class Worker:
         async def health(provider: tuple[str, ...]) -> str:
             return await self.monitoring.call(monitoring.HEALTH, provider, str)
 
-        offset = self.settings.monitoring.records_available_timestamp_offset
-        return OperationalMonitoring(query, health, self.clock, offset=offset).services
+        async def measure(wanted: monitoring.MetricsArgument) -> str:
+            return await self.monitoring.call(
+                monitoring.METRICS, wanted, str, deadline=METRICS_SECONDS
+            )
+
+        section = self.settings.monitoring
+        offset = section.records_available_timestamp_offset
+        operational = OperationalMonitoring(query, health, self.clock, offset=offset)
+        environmental = EnvironmentalMonitoring(measure, limit_others=section.limit_remote_data_set)
+        return {**operational.services, **environmental.services}
 
     def _make_buffer(self) -> ObservationBuffer:
         section = self.settings.monitoring
@@ -223,6 +235,7 @@ class Worker:
             self.index,
             os.getpid(),
             self.client_server.connections + self.peer_server.connections,
+            machine.open_files(),
             self.observations.dropped,
         )
 

@@ -17,6 +17,17 @@ QUERY: Final = "query"
 HEALTH: Final = "health"
 """Its argument are the parts of a provider's identifier, none for all; it answers with XML."""
 
+METRICS: Final = "metrics"
+"""It answers with XML."""
+
+
+class MetricsArgument(msgspec.Struct, array_like=True):
+    """Which metrics of the environment are wanted: their names, none for all."""
+
+    names: tuple[str, ...]
+    limited: bool
+    """Whether only what the owner lets everybody know is told."""
+
 
 class WorkerState(msgspec.Struct, array_like=True):
     """How a worker is doing."""
@@ -26,6 +37,8 @@ class WorkerState(msgspec.Struct, array_like=True):
     """Its process id."""
     connections: int = 0
     """Open connections of information systems and peers."""
+    files: int = 0
+    """Open file descriptors."""
     dropped: int = 0
     """Observations dropped since the worker's start: the buffer was full."""
 

@@ -11,7 +11,8 @@ import asyncio
 import gzip
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, TypeVar
+from time import monotonic
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import msgspec
 
@@ -30,7 +31,7 @@ from postroad.securityserver.opmonitoring.store import OperationalStore
 from postroad.securityserver.serverconf.snapshot import SnapshotFile
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from postroad.clock import Clock
     from postroad.identifiers import ClientId
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from postroad.securityserver.settings import Settings
 
 _T = TypeVar("_T")
+Answer: TypeAlias = "Callable[[bytes], Awaitable[object]]"
+"""Answers a call by its argument."""
 
 CHECKPOINT_RECORDS: Final = 2000
 """Records after which the write-ahead log is moved to the database's file."""
@@ -49,16 +52,39 @@ MAX_QUESTIONS: Final = 16
 DAY: Final = 86_400
 
 
+class WorkerStates:
+    """What the proxy workers have last said of themselves."""
+
+    def __init__(self) -> None:
+        self._states: dict[int, tuple[float, protocol.WorkerState]] = {}
+
+    def note(self, state: protocol.WorkerState) -> None:
+        """A worker said something."""
+        self._states[state.index] = (monotonic(), state)
+
+    def lately(self, seconds: float) -> list[protocol.WorkerState]:
+        """The workers that have said something within so many seconds."""
+        since = monotonic() - seconds
+        return [state for heard, state in self._states.values() if heard >= since]
+
+
 class MonitoringService:
     """Operational monitoring as the background process has it."""
 
     def __init__(
-        self, settings: Settings, configuration: CurrentConfiguration, clock: Clock
+        self,
+        settings: Settings,
+        configuration: CurrentConfiguration,
+        clock: Clock,
+        workers: WorkerStates,
+        others: Mapping[str, Answer] | None = None,
     ) -> None:
+        """``others`` are answered on the same socket."""
         self._settings = settings
         self._section = settings.monitoring
         self._configuration = configuration
         self._clock = clock
+        self._workers = workers
         self._serverconf = SnapshotFile(settings.snapshot_path)
         self._store = OperationalStore(settings.opmonitoring_url)
         self._reading_store = OperationalStore(settings.opmonitoring_url, read_only=True)
@@ -74,7 +100,8 @@ class MonitoringService:
             period=self._section.health_statistics_period,
         )
         self._log = logger("opmonitoring")
-        self._methods: dict[str, Callable[[bytes], Awaitable[object]]] = {
+        self._methods: dict[str, Answer] = {
+            **(others or {}),
             protocol.STORE: self._take,
             protocol.QUERY: self._answer,
             protocol.HEALTH: self._tell_health,
@@ -122,6 +149,7 @@ class MonitoringService:
 
     async def _take(self, argument: bytes) -> None:
         batch = msgspec.msgpack.decode(argument, type=protocol.StoreArgument)
+        self._workers.note(batch.worker)
         if batch.observations:
             completing = await self._completing()
             refused = await self._in_thread(self._add, completing, batch.observations)
