@@ -114,6 +114,8 @@ class LogStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Records that wait for a commit."""
     written: int
     """Records stored since this process started."""
+    commits: int = 0
+    """Commits that stored them."""
     oldest_pending: datetime | None
     """The oldest record without a time-stamp, as of the last look."""
     log_bytes: int

@@ -28,6 +28,8 @@ from postroad.securityserver.certificate_states import ExpiryJob
 from postroad.securityserver.confclient import ConfigurationClient, PollReport
 from postroad.securityserver.environment.service import EnvironmentService
 from postroad.securityserver.globalconf_files import CurrentConfiguration
+from postroad.securityserver.health.checks import Health, Sources
+from postroad.securityserver.health.port import MonitoringPort
 from postroad.securityserver.jobs import Job, JobRunner, Outcome
 from postroad.securityserver.messagelog.stamping_job import BackgroundStamping, build_stamping
 from postroad.securityserver.ocsp_fetching import OcspClient
@@ -209,8 +211,21 @@ async def serve(settings: Settings) -> None:
     configuration = CurrentConfiguration(settings, SystemClock())
     workers = WorkerStates()
     environment = EnvironmentService(settings, signer.certificates, workers, SystemClock())
+    sources = Sources(
+        configuration=configuration,
+        certificates=signer.certificates,
+        log_status=log.status,
+        workers=workers,
+        clock=SystemClock(),
+    )
+    port = MonitoringPort(settings, Health(settings, sources), sources)
     monitoring = MonitoringService(
-        settings, configuration, SystemClock(), workers, {METRICS: environment.answer}
+        settings,
+        configuration,
+        SystemClock(),
+        workers,
+        {METRICS: environment.answer},
+        None if port.figures is None else port.figures.count,
     )
     try:
         await monitoring.start()
@@ -218,11 +233,13 @@ async def serve(settings: Settings) -> None:
             *build_jobs(settings, signer, log, http, configuration),
             Job("opmonitoring-cleaning", monitoring.clean),
             Job("environment", environment.sample),
+            Job("health-check-port", port.open),
         ]
         runner = JobRunner(jobs, settings.run_path, SystemClock())
         logger("background").info("background jobs started")
         await runner.run(stop)
     finally:
+        await port.close()
         await monitoring.stop()
         signer.close()
         log.close()

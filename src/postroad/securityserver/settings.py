@@ -140,6 +140,11 @@ class MonitoringSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     records_available_timestamp_offset: Annotated[int, msgspec.Meta(ge=0)] = 60
     """Seconds until a record can be asked for: those of one second are complete by then."""
     health_statistics_period: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 600
+    health_check_host: str = "127.0.0.1"
+    health_check_port: Port = 0
+    """Where load balancers ask whether this server can exchange messages; 0 for nowhere."""
+    metrics: bool = False
+    """Whether that port has figures for Prometheus, too, at ``/metrics``."""
     limit_remote_data_set: bool = False
     """Whether the central monitoring client gets only version, system and certificates of
     environmental monitoring."""
@@ -361,10 +366,23 @@ def parse_settings(text: str, *, home: Path, source: str = "server.toml") -> Set
         not settings.message_log.messagelog_key_id
     ):
         raise ConfigurationError(f"{source}: messagelog_key_id must name the key to encrypt with")
+    _check_health_port(settings, source)
     check_device_names(settings.devices, source=source)
     if settings.tokens.pin_file and settings.tokens.pin_command:
         raise ConfigurationError(f"{source}: [tokens]: give a pin_file or a pin_command, not both")
     return settings
+
+
+def _check_health_port(settings: Settings, source: str) -> None:
+    """Keep the health check off the ports where messages come in."""
+    client, server = settings.client_proxy, settings.server_proxy
+    port = settings.monitoring.health_check_port
+    if port and port in {client.http_port, client.https_port, server.port, server.ocsp_port}:
+        raise ConfigurationError(
+            f"{source}: health_check_port {port} is a message port: choose another one"
+        )
+    if settings.monitoring.metrics and not port:
+        raise ConfigurationError(f"{source}: metrics need a health_check_port")
 
 
 def _check_body_logging(section: MessageLogSection, source: str) -> None:

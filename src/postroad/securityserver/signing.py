@@ -124,6 +124,11 @@ class BatchingSigner:
             error.within(FaultCode.CANNOT_CREATE_SIGNATURE)
             raise
 
+    @property
+    def waiting(self) -> int:
+        """Messages that wait for the signer, but for those it is at work on."""
+        return sum(len(queue.waiting) for queue in self._queues.values())
+
     async def _serve(self, key_id: str, queue: _Queue) -> None:
         """Sign batch after batch until nobody waits for this key."""
         batch: list[_Waiting] = []

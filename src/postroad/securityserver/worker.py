@@ -235,6 +235,7 @@ class Worker:
             self.index,
             os.getpid(),
             self.client_server.connections + self.peer_server.connections,
+            self.client_proxy.signer.waiting + self.server_proxy.signer.waiting,
             machine.open_files(),
             self.observations.dropped,
         )

@@ -58,3 +58,19 @@ def test_a_wrong_file_is_refused_with_the_name_of_the_key(text: str, names: str)
 def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="postroad server init"):
         load_settings(tmp_path)
+
+
+def test_the_health_check_is_never_on_a_message_port() -> None:
+    for port in (8080, 8443, 5500, 5577):
+        with pytest.raises(ConfigurationError, match="message port"):
+            parse_settings(
+                f'[server]\nidentifier="A/B/C/D"\n[monitoring]\nhealth_check_port={port}',
+                home=Path("/x"),
+            )
+
+
+def test_figures_need_a_port() -> None:
+    with pytest.raises(ConfigurationError, match="health_check_port"):
+        parse_settings(
+            '[server]\nidentifier="A/B/C/D"\n[monitoring]\nmetrics=true', home=Path("/x")
+        )

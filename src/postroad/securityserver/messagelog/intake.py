@@ -76,6 +76,7 @@ class LogWriter:
         self._refusing = ""
         self._trouble = ""
         self._written = 0
+        self._commits = 0
         self._uploading = 0
         self._uploads = asyncio.Semaphore(UPLOADS)
         self._tasks: set[asyncio.Task[int]] = set()
@@ -155,6 +156,7 @@ class LogWriter:
             last_error=self._trouble,
             queued=self._committer.queued + self._uploading,
             written=self._written,
+            commits=self._commits,
             oldest_pending=self._oldest_pending,
             log_bytes=log_bytes,
         )
@@ -293,6 +295,7 @@ class LogWriter:
             return
         self.uncheckpointed += size
         self._written += records
+        self._commits += bool(records)
         if self._trouble:
             self._trouble = ""
             self._tell("message log can be written again")

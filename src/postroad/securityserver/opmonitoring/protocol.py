@@ -37,6 +37,8 @@ class WorkerState(msgspec.Struct, array_like=True):
     """Its process id."""
     connections: int = 0
     """Open connections of information systems and peers."""
+    waiting_signatures: int = 0
+    """Messages that wait for the signer."""
     files: int = 0
     """Open file descriptors."""
     dropped: int = 0

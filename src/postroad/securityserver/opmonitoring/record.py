@@ -77,8 +77,7 @@ class Observation(msgspec.Struct, array_like=True):
     path: str
     """The raw path within the service; it ends here."""
     seconds: float
-    fault: str = ""
-    """The fault code in the newer spelling, whatever the record's is."""
+    """How long the exchange took."""
 
 
 Value: TypeAlias = int | str | None

@@ -71,20 +71,22 @@ class WorkerStates:
 class MonitoringService:
     """Operational monitoring as the background process has it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what it asks, and who hears of it
         self,
         settings: Settings,
         configuration: CurrentConfiguration,
         clock: Clock,
         workers: WorkerStates,
         others: Mapping[str, Answer] | None = None,
+        count: Callable[[list[Observation]], None] | None = None,
     ) -> None:
-        """``others`` are answered on the same socket."""
+        """``others`` are answered on the same socket; ``count`` sees every observation once."""
         self._settings = settings
         self._section = settings.monitoring
         self._configuration = configuration
         self._clock = clock
         self._workers = workers
+        self._count = count
         self._serverconf = SnapshotFile(settings.snapshot_path)
         self._store = OperationalStore(settings.opmonitoring_url)
         self._reading_store = OperationalStore(settings.opmonitoring_url, read_only=True)
@@ -153,6 +155,8 @@ class MonitoringService:
         if batch.observations:
             completing = await self._completing()
             refused = await self._in_thread(self._add, completing, batch.observations)
+            if self._count is not None:
+                self._count(batch.observations)
             if refused:
                 self._log.warning("the database refused records", records=refused)
 
