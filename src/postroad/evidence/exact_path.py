@@ -46,6 +46,8 @@ def prove_exactly(
     path = None if parts is None else _neighbours(chain, len(parts))
     if parts is None or path is None:
         return None
+    if len(parts) == 1 and not path:
+        return None  # a chain without a step, which holds no part at all
     if encode_chain([(text, left) for text, _, left in path], parts, DIGEST) != chain:
         return None
     value = parts[0].value

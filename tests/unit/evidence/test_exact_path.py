@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from postroad.crypto.algorithms import DigestAlgorithm
+from postroad.errors import MalformedInput
 from postroad.evidence.digests import (
     HASH_CHAIN_PART,
     SIGNATURES_PART,
@@ -10,7 +11,7 @@ from postroad.evidence.digests import (
     PartDigest,
 )
 from postroad.evidence.exact_path import MAX_PARTS, prove_exactly
-from postroad.evidence.hashchain import build_hash_chains
+from postroad.evidence.hashchain import build_hash_chains, encode_chain, encode_result
 from postroad.evidence.hashchain_parsing import DataRef, parse_hash_chain
 from postroad.evidence.hashchain_verification import verify_hash_chain, walk_hash_chain
 from support.signing import REFERENCE, SHA512, message_parts
@@ -86,6 +87,14 @@ def test_a_chain_in_another_layout_is_a_proof_all_the_same() -> None:
     chain, result = CHAINS.chains[3].replace(b"    ", b""), CHAINS.result.replace(b"    ", b"")
     assert prove_exactly(result, {HASH_CHAIN_PART: chain}, inputs) is None
     assert not verify_hash_chain(result, {HASH_CHAIN_PART: chain}, inputs).unverified
+
+
+def test_a_chain_without_steps_proves_nothing() -> None:
+    (part,) = message_parts(b"m")
+    chains = {HASH_CHAIN_PART: encode_chain([], [part], SHA512)}
+    result = encode_result(HASH_CHAIN_PART, SHA512, part.value)
+    with pytest.raises(MalformedInput, match="no step"):
+        verify_hash_chain(result, chains, {part.name: part})
 
 
 def test_parts_by_another_digest_are_left_to_the_walk() -> None:
