@@ -21,6 +21,7 @@ from postroad.cli import (
     server_log,
     server_registration,
     server_requests,
+    server_settings,
     server_signer,
     server_tokens,
 )
@@ -37,28 +38,30 @@ from postroad.errors import ConfigurationError, FaultCode
 from postroad.securityserver.settings import load_settings, parse_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from postroad.identifiers import SecurityServerId
 
 _DESCRIPTOR_VARIABLE = "POSTROAD_TOKEN_PIN_DESCRIPTOR"
 
 _SETTINGS = """\
-# The Security Server's settings; `postroad server apply` declares clients and services.
-
+# The Security Server's settings; `postroad server apply` declares clients and services, and
+# `postroad server settings` shows what holds. What isn't written here has its default.
+{profile}
 [server]
 identifier = "{identifier}"
 workers = {workers}
-
-[client_proxy]
-host = "{client_host}"
-http_port = {http_port}
-https_port = {https_port}
-
-[server_proxy]
-host = "{host}"
-port = {port}
-ocsp_host = "{host}"
-ocsp_port = {ocsp_port}
 """
+_PLACES = {
+    "client_proxy": {"host": "client_host", "http_port": "http_port", "https_port": "https_port"},
+    "server_proxy": {
+        "host": "host",
+        "port": "port",
+        "ocsp_host": "host",
+        "ocsp_port": "ocsp_port",
+    },
+}
+"""Which option of `init` each setting comes from."""
 
 
 @click.group("server")
@@ -75,17 +78,16 @@ def command() -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Configuration anchor, as the Central Server's operator hands it out.",
 )
-@click.option("--host", default="0.0.0.0", show_default=True, help="Where peers call.")  # noqa: S104 - peers come from the open internet
-@click.option("--port", default=5500, show_default=True, help="Port for peers.")
-@click.option("--ocsp-port", default=5577, show_default=True, help="OCSP port for peers.")
-@click.option(
-    "--client-host", default="127.0.0.1", show_default=True, help="Where information systems call."
-)
-@click.option("--http-port", default=8080, show_default=True, help="0 serves no plain HTTP.")
-@click.option("--https-port", default=8443, show_default=True)
+@click.option("--profile", type=click.Choice(["vanilla", "ee", "fi"]), help="Whose defaults hold.")
+@click.option("--host", help="Where peers call; all addresses if not given.")
+@click.option("--port", type=int, help="Port for peers; 5500 if not given.")
+@click.option("--ocsp-port", type=int, help="OCSP port for peers; 5577 if not given.")
+@click.option("--client-host", help="Where information systems call; 127.0.0.1 or the profile's.")
+@click.option("--http-port", type=int, help="8080 or the profile's; 0 serves no plain HTTP.")
+@click.option("--https-port", type=int, help="8443 or the profile's.")
 @click.option("--workers", default=1, show_default=True, help="Proxy processes; one per core.")
 @home_option
-def init(home: Path, owner: str, code: str, anchor: Path, **ports: int | str) -> None:
+def init(home: Path, owner: str, code: str, anchor: Path, **options: int | str | None) -> None:
     """Make a Security Server's home: settings, anchor, database.
 
     An existing server.toml is left as it is, and must name the same server.
@@ -104,7 +106,7 @@ def init(home: Path, owner: str, code: str, anchor: Path, **ports: int | str) ->
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = home / "server.toml"
     if not path.exists():
-        text = _SETTINGS.format(identifier=identifier.encoded(), **ports)
+        text = _first_settings(identifier, options)
         parse_settings(text, home=home)
         write_atomic(path, text.encode("utf-8"), mode=0o600)
     settings = load_settings(home)
@@ -117,6 +119,21 @@ def init(home: Path, owner: str, code: str, anchor: Path, **ports: int | str) ->
     click.echo(f"server {identifier} is ready in {home}")
     click.echo(f"anchor of {instance}: {fingerprint(data)}")
     click.echo("next: postroad server run, then in another shell: token init, key generate, csr")
+
+
+def _first_settings(identifier: SecurityServerId, options: Mapping[str, int | str | None]) -> str:
+    profile = f'\nprofile = "{options["profile"]}"\n' if options["profile"] else ""
+    text = _SETTINGS.format(
+        identifier=identifier.encoded(), workers=options["workers"], profile=profile
+    )
+    for section, keys in _PLACES.items():
+        given = {key: options[option] for key, option in keys.items()}
+        lines = [
+            f"{key} = {json.dumps(value)}\n" for key, value in given.items() if value is not None
+        ]
+        if lines:
+            text += f"\n[{section}]\n{''.join(lines)}"
+    return text
 
 
 def _server_id(owner: str, code: str) -> SecurityServerId:
@@ -267,6 +284,7 @@ for group in (
     command.add_command(group)
 command.add_command(server_registration.register)
 command.add_command(server_log.log_key)
+command.add_command(server_settings.settings)
 for asking in server_governance.COMMANDS:
     command.add_command(asking)
 command.add_command(server_descriptions.command)

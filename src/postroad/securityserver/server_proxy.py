@@ -27,6 +27,7 @@ from postroad.messages.events import Direction
 from postroad.messages.faults import PROVIDER_SIDE, encode_soap_fault, fault_of
 from postroad.securityserver.body_logging import loggable
 from postroad.securityserver.builtin_services import BuiltinServices
+from postroad.securityserver.client_versions import check_client_version
 from postroad.securityserver.group_membership import group_membership
 from postroad.securityserver.messagelog.records import Direction as LogDirection
 from postroad.securityserver.messagelog.records import Side, build_record
@@ -149,6 +150,9 @@ async def _exchange(
      7. the answer is signed
      8. it is logged durably, and only then its signature is sent
     """
+    check_client_version(
+        request.header("x-proxy-version"), proxy.settings.server_proxy.min_supported_client_version
+    )
     provider = _provider_exchange(proxy, request)  # (1)
     first, began = proxy.snapshot(), proxy.clock.now()
     first.globalconf.ensure_valid(began)  # (2)

@@ -1,16 +1,17 @@
 """The Security Server's configuration file, as one frozen type.
 
-One TOML file, ``server.toml`` in the home directory. Unknown keys are refused; every key has a
-default or an error that says what to write. Durations are seconds, sizes are bytes.
+One TOML file, ``server.toml`` in the home directory, and the environment. Unknown keys are refused;
+every key has a default or an error that says what to write. Durations are seconds, sizes are bytes.
 """
 
 from __future__ import annotations
 
+import os
 import re
-import tomllib
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
@@ -19,6 +20,10 @@ from postroad.adapters.hardware_devices import DeviceSettings, check_device_name
 from postroad.adapters.signer_protocol import KeyAlgorithm
 from postroad.errors import ConfigurationError, PostroadError
 from postroad.identifiers import SecurityServerId, SubsystemId
+from postroad.securityserver.settings_layers import checked, layers_of, merged
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
@@ -58,6 +63,8 @@ class ServerProxySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     peer_port: Port = 5500
     """The port that other servers' server proxies listen on."""
     peer_ocsp_port: Port = 5577
+    min_supported_client_version: str = ""
+    """The oldest release of consumers' servers that is answered, as ``7.6.0``; empty for any."""
     close_after_response: bool = False
     """Send ``Connection: close`` after each response, as the reference does by default."""
     connect_timeout: Seconds = 30.0
@@ -186,6 +193,8 @@ _parse_server_id = lru_cache(maxsize=16)(SecurityServerId.parse)
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything in ``server.toml``, and the home directory it was read from."""
 
+    profile: Literal["", "vanilla", "ee", "fi"] = ""
+    """Whose defaults hold, see ``settings_profiles``; empty for Postroad's own."""
     server: ServerSection
     client_proxy: ClientProxySection = ClientProxySection()
     server_proxy: ServerProxySection = ServerProxySection()
@@ -310,21 +319,29 @@ def _folder(home: str, name: str) -> Path:
     return Path(home) / name
 
 
-def load_settings(home: Path) -> Settings:
-    """Read ``server.toml`` in ``home``.
+def load_settings(home: Path, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read ``server.toml`` in ``home``, and what the environment sets otherwise.
 
-    Raises ``ConfigurationError`` naming the key and what is wrong with it.
+    Raises ``ConfigurationError`` naming the key, what is wrong with it and what to write.
     """
     path = home / "server.toml"
+    text = read_settings_file(home)
+    return parse_settings(
+        text, home=home, source=str(path), environ=os.environ if environ is None else environ
+    )
+
+
+def read_settings_file(home: Path) -> str:
+    """The text of ``server.toml``; raises as :func:`load_settings`."""
+    path = home / "server.toml"
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigurationError(
             f"{path} does not exist; make it with `postroad server init --home {home}`"
         ) from None
     except OSError as error:
         raise ConfigurationError(f"{path} can't be read: {error.strerror}") from error
-    return parse_settings(text, home=home, source=str(path))
 
 
 def rewrite_identifier(home: Path, before: SecurityServerId, after: SecurityServerId) -> None:
@@ -348,18 +365,23 @@ def rewrite_identifier(home: Path, before: SecurityServerId, after: SecurityServ
         raise ConfigurationError(f"{path} can't be changed: {error.strerror}") from error
 
 
-def parse_settings(text: str, *, home: Path, source: str = "server.toml") -> Settings:
-    """Read settings from TOML text; see :func:`load_settings`."""
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{source} is not TOML: {error}") from error
-    if "home" in data:
-        raise ConfigurationError(f"{source}: `home` is where the file lies; remove the key")
-    try:
-        settings = msgspec.convert({**data, "home": str(home.absolute())}, Settings)
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(f"{source}: {error}") from error
+def parse_settings(
+    text: str,
+    *,
+    home: Path,
+    source: str = "server.toml",
+    environ: Mapping[str, str] = MappingProxyType({}),
+) -> Settings:
+    """Read settings from TOML text and the environment; see :func:`load_settings`."""
+    layers = layers_of(text, Settings, source=source, environ=environ)
+    data = merged([layer for _name, layer in layers])
+    settings = checked({**data, "home": str(home.absolute())}, Settings, source)
+    _check(settings, source)
+    return settings
+
+
+def _check(settings: Settings, source: str) -> None:
+    """What a type can't say."""
     SecurityServerId.parse(settings.server.identifier)
     _check_body_logging(settings.message_log, source)
     if settings.message_log.messagelog_encryption_enabled and (
@@ -370,7 +392,12 @@ def parse_settings(text: str, *, home: Path, source: str = "server.toml") -> Set
     check_device_names(settings.devices, source=source)
     if settings.tokens.pin_file and settings.tokens.pin_command:
         raise ConfigurationError(f"{source}: [tokens]: give a pin_file or a pin_command, not both")
-    return settings
+    oldest = settings.server_proxy.min_supported_client_version
+    if oldest and re.fullmatch(r"\d+\.\d+\.\d+", oldest) is None:
+        raise ConfigurationError(
+            f"{source}: [server_proxy] min_supported_client_version = {oldest!r} is no version; "
+            'write it as "7.6.0"'
+        )
 
 
 def _check_health_port(settings: Settings, source: str) -> None:
