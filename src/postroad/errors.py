@@ -115,6 +115,7 @@ class FaultCode(StrEnum):
     CERT_EXISTS = "cert_exists"
     CERT_IMPORT_FAILED = "cert_import_failed"
     WRONG_CERT_USAGE = "wrong_cert_usage"
+    ACME_FAILED = "acme_failed"
     CSR_FAILED = "failed_to_generate_certificate_request"
     CSR_NOT_FOUND = "csr_not_found"
     KEY_NOT_AVAILABLE = "key_not_available"

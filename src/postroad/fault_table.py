@@ -533,6 +533,13 @@ _TABLE: tuple[Explanation, ...] = (
         "Ask the CA for an authentication or a signing certificate, not both in one.",
     ),
     _row(
+        _C.ACME_FAILED,
+        "A certification service did not issue a certificate by ACME.",
+        _S.REPORTER,
+        "Read what the service said; check acme.yml, and that it reaches the challenge port by the "
+        "name in the order. The order is continued by itself.",
+    ),
+    _row(
         _C.CSR_FAILED,
         "The certificate signing request could not be made.",
         _S.REPORTER,

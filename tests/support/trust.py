@@ -12,6 +12,7 @@ from postroad.errors import UnavailablePeer
 from postroad.globalconf.indexes import InstanceIndex
 from postroad.globalconf.private_parameters import ManagementService, PrivateParameters
 from postroad.globalconf.shared_parameters import (
+    AcmeServer,
     ApprovedCa,
     CertificationAuthority,
     Member,
@@ -46,6 +47,9 @@ class Ecosystem:
     owner: MemberId = OWNER
     maintenance: str | None = None
     provider: ClientId = CLIENT
+    address: str = "ss1.example"
+    acme_server: AcmeServer | None = None
+    ocsp_urls: tuple[str, str] = (ROOT_URL, CA_URL)
 
     def globalconf(self) -> GlobalConfiguration:
         root, issuing = self.lab.ca_certificates
@@ -55,10 +59,13 @@ class Ecosystem:
             approved_cas=(
                 ApprovedCa(
                     name="Lab CA",
-                    top=CertificationAuthority(root.der, (OcspInfo(ROOT_URL),)),
-                    intermediates=(CertificationAuthority(issuing.der, (OcspInfo(CA_URL),)),),
+                    top=CertificationAuthority(root.der, (OcspInfo(self.ocsp_urls[0]),)),
+                    intermediates=(
+                        CertificationAuthority(issuing.der, (OcspInfo(self.ocsp_urls[1]),)),
+                    ),
                     certificate_profile=self.lab.profile,
                     authentication_only=self.authentication_only,
+                    acme_server=self.acme_server,
                 ),
             ),
             members=(
@@ -69,7 +76,7 @@ class Ecosystem:
                 SecurityServer(
                     owner=self.owner,
                     code="SS1",
-                    address="ss1.example",
+                    address=self.address,
                     auth_certificate_hashes=tuple(
                         sha256(der).digest() for der in self.auth_certificates
                     ),

@@ -18,29 +18,29 @@ if TYPE_CHECKING:
 MAX_SECRET_BYTES: Final = 64 * 1024
 
 
-def read_private_file(path: Path) -> str:
+def read_private_file(path: Path, what: str = "PIN file") -> str:
     """Read a file that only its owner may read; the owner is this user or root."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(file.fileno())
-            _must_be_private(path, status)
+            _must_be_private(path, status, what)
             data = file.read(MAX_SECRET_BYTES + 1)
     except OSError as error:
         raise ConfigurationError(
-            f"the PIN file {path} can't be read: {error.strerror}", code=FaultCode.LOGIN_FAILED
+            f"the {what} {path} can't be read: {error.strerror}", code=FaultCode.LOGIN_FAILED
         ) from error
-    return small_text(data, f"the PIN file {path}")
+    return small_text(data, f"the {what} {path}")
 
 
-def _must_be_private(path: Path, status: os.stat_result) -> None:
+def _must_be_private(path: Path, status: os.stat_result, what: str) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise ConfigurationError(f"the PIN file {path} is no file", code=FaultCode.LOGIN_FAILED)
+        raise ConfigurationError(f"the {what} {path} is no file", code=FaultCode.LOGIN_FAILED)
     # A service manager's credential belongs to root; its access list shows as the group's right.
     others = 0o037 if status.st_uid == status.st_gid == 0 else 0o077
     if status.st_mode & others or status.st_uid not in {os.getuid(), 0}:
         raise ConfigurationError(
-            f"the PIN file {path} must be readable by its owner only: chmod 600 {path}",
+            f"the {what} {path} must be readable by its owner only: chmod 600 {path}",
             code=FaultCode.LOGIN_FAILED,
         )
 

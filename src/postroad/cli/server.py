@@ -13,6 +13,7 @@ import click
 
 from postroad.adapters.system_clock import SystemClock
 from postroad.cli import (
+    server_acme,
     server_archive,
     server_certificates,
     server_clients,
@@ -282,6 +283,7 @@ for group in (
     server_certificates.cert,
 ):
     command.add_command(group)
+server_certificates.cert.add_command(server_acme.order)
 command.add_command(server_registration.register)
 command.add_command(server_log.log_key)
 command.add_command(server_settings.settings)

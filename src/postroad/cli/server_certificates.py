@@ -195,6 +195,17 @@ def cert_list(home: Path) -> None:
         entries = await signer.certificates()
         warnings.extend(warning.text for warning in expiry_warnings(entries, at))
         state_of = _ocsp_states(settings, at)
+        renewals = {
+            record.der: _renewal(record)
+            for info in await signer.tokens()
+            for key in info.token.keys
+            for record in key.certificates
+        }
+        warnings.extend(
+            f"the renewal of {Certificate.from_der(der).sha256.hex().upper()[:16]} {text}"
+            for der, text in renewals.items()
+            if text and text.startswith("failed")
+        )
         return [
             (
                 certificate.sha256.hex().upper()[:16],
@@ -204,6 +215,7 @@ def cert_list(home: Path) -> None:
                 entry.status,
                 state_of(entry),
                 certificate.not_after.date().isoformat(),
+                (renewals.get(entry.der) or "-").partition(":")[0],
                 certificate.subject_rfc2253,
             )
             for entry in entries
@@ -212,9 +224,19 @@ def cert_list(home: Path) -> None:
 
     warnings: list[str] = []
     rows = with_signer(home, work)
-    show(("sha-256", "usage", "member", "active", "status", "OCSP", "valid until", "subject"), rows)
+    columns = ("sha-256", "usage", "member", "active", "status", "OCSP", "valid until", "renewal")
+    show((*columns, "subject"), rows)
     for warning in warnings:
         click.echo(f"WARNING: {warning}", err=True)
+
+
+def _renewal(record: CertificateRecord) -> str | None:
+    """How far the renewal is, in a few words; a failure with its reason."""
+    if record.renewal_error:
+        return f"failed: {record.renewal_error}"
+    if record.renewed_by:
+        return f"by {record.renewed_by[:16]}"
+    return record.next_renewal and record.next_renewal.partition("T")[0]
 
 
 def _ocsp_states(settings: Settings, at: datetime) -> Callable[[KeyCertificate], str | None]:

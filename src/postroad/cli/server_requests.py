@@ -88,7 +88,7 @@ def csr(  # noqa: PLR0913, PLR0917 - click's options
             raise ConfigurationError(
                 f"{applicant.member} is no client of this server", code=FaultCode.CSR_FAILED
             )
-        values = dict(_field(text) for text in _texts(options["fields"]))
+        values = dict(field_value(text) for text in _texts(options["fields"]))
         made = await signer.make_request(request_for(record.id, applicant, profile, values))
         return made.der
 
@@ -211,7 +211,8 @@ def _texts(value: object) -> list[str]:
     return [str(text) for text in value] if isinstance(value, tuple) else []
 
 
-def _field(text: str) -> tuple[str, str]:
+def field_value(text: str) -> tuple[str, str]:
+    """A field as the command line takes it: NAME=VALUE."""
     name, equals, value = text.partition("=")
     if not equals:
         raise ConfigurationError(f"a field is NAME=VALUE, not {text!r}", code=FaultCode.CSR_FAILED)

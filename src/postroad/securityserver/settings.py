@@ -186,6 +186,40 @@ class TokensSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Whether a key that has a certificate may ask for another one."""
 
 
+class AcmeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How certificates are ordered and renewed by ACME, where a certification service offers it.
+
+    Names and defaults are the reference's, but for the three that say otherwise.
+    """
+
+    credentials_file: str = ""
+    """External account bindings in the reference's form; "" for ``acme.yml`` in the home directory.
+    Only its owner may read it. (Our own name.)"""
+    contacts_file: str = ""
+    """``contacts`` by member, in the reference's form; "" for ``mail.yml``. (Our own name.)"""
+    acme_challenge_port_enabled: bool = True
+    """Whether challenges are shown. Off by default in the reference, where the port is always open;
+    here it is open only while an order waits for it."""
+    acme_challenge_host: str = "0.0.0.0"  # noqa: S104 - the certification service must reach it
+    """(Our own name.)"""
+    acme_challenge_port: Port = 80
+    acme_authorization_wait_attempts: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 5
+    acme_authorization_wait_interval: Seconds = 5.0
+    acme_certificate_wait_attempts: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 5
+    acme_certificate_wait_interval: Seconds = 5.0
+    acme_renewal_active: bool = True
+    acme_renewal_interval: Seconds = 3600.0
+    acme_renewal_retry_delay: Seconds = 60.0
+    """Doubled with each failure, up to the interval."""
+    acme_renewal_time_before_expiration_date: Annotated[float, msgspec.Meta(ge=0)] = 14.0
+    """Days, for services that suggest no moment themselves."""
+    automatic_activate_auth_certificate: bool = False
+    """Whether a renewed certificate is used once it is registered and its OCSP answer is good, and
+    the one before it given up a day later."""
+    automatic_activate_acme_sign_certificate: bool = False
+    """The same for signing certificates, which need no registration."""
+
+
 # Asked for every message.
 _parse_server_id = lru_cache(maxsize=16)(SecurityServerId.parse)
 
@@ -202,6 +236,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     configuration_client: ConfigurationClientSection = ConfigurationClientSection()
     monitoring: MonitoringSection = MonitoringSection()
     tokens: TokensSection = TokensSection()
+    acme: AcmeSection = AcmeSection()
     devices: dict[str, DeviceSettings] = {}
     """Hardware tokens, by a name of your own: ``[devices.NAME]``."""
     home: str = ""
@@ -267,6 +302,21 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def archive_pgp_path(self) -> Path:
         """The OpenPGP keys of archives."""
         return self.home_path / (self.message_log.archive_pgp_directory or "pgp")
+
+    @property
+    def acme_path(self) -> Path:
+        """Account keys, unfinished orders and the state of renewals."""
+        return self.home_path / "acme"
+
+    @property
+    def acme_credentials_path(self) -> Path:
+        """External account bindings."""
+        return self.home_path / (self.acme.credentials_file or "acme.yml")
+
+    @property
+    def acme_contacts_path(self) -> Path:
+        """Addresses that certification services may write to."""
+        return self.home_path / (self.acme.contacts_file or "mail.yml")
 
     @property
     def signer_path(self) -> Path:

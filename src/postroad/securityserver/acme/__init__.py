@@ -1,0 +1,1 @@
+"""Certificates ordered and renewed by ACME."""
