@@ -136,7 +136,7 @@ def children(settings: Settings, signer: SignerProcess) -> Sequence[Child]:
             Child(
                 f"worker-{index}",
                 partial(guarded, partial(_work, settings, index)),
-                modules=("postroad.securityserver.worker",),
+                modules=_worker_modules(settings),
                 stop_order=_WORKERS,
                 is_ready=partial(_listens, settings),
                 stop_timeout=_DRAIN,
@@ -144,6 +144,12 @@ def children(settings: Settings, signer: SignerProcess) -> Sequence[Child]:
             for index in range(settings.server.workers)
         ),
     )
+
+
+def _worker_modules(settings: Settings) -> tuple[str, ...]:
+    """What workers share from before the fork; the tracing library only if traces are wanted."""
+    tracing = () if settings.telemetry is None else ("postroad.adapters.tracing",)
+    return ("postroad.securityserver.worker", *tracing)
 
 
 def _devices(settings: Settings, signer: SignerProcess) -> Sequence[Child]:

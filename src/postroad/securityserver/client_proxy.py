@@ -110,6 +110,7 @@ async def serve_consumer(
         consumer = _consumer_exchange(proxy, request, resources)
         try:
             received = await _exchange(proxy, request, consumer, report, resources)
+            report.trace.step("answer")
             # (13) Only now may the consumer see anything of the answer.
             if consumer.is_soap:
                 report.facts.note_answering()
@@ -164,6 +165,7 @@ async def _exchange(
     """
     message = await consumer.read()  # (1)
     _note_request(report, message)
+    report.trace.step("authorise")
     snapshot, at = proxy.snapshot(), proxy.clock.now()
     snapshot.globalconf.ensure_valid(at)  # (2)
     check_client(proxy, snapshot, request, message.client)  # (3) (4)
@@ -175,11 +177,12 @@ async def _exchange(
         report.peer_server = await proxy.judge_provider(snapshot, provider, host, chain)
 
     encoder = TransportEncoder(new_boundary(), Direction.REQUEST)
+    report.trace.step("connect")
     report.facts.note_asking()
-    provider = await proxy.connector.open(  # (6)
-        servers, judge, _transport_headers(encoder, request, consumer, message)
-    )
+    headers = (*_transport_headers(encoder, request, consumer, message), *report.trace.ask("peer"))
+    provider = await proxy.connector.open(servers, judge, headers)  # (6)
     resources.callback(provider.close)
+    report.trace.step("send")
     unsent = await _send_message(  # (7)
         proxy, provider, encoder, consumer, own_ocsp, resources, report
     )
@@ -188,18 +191,24 @@ async def _exchange(
     latest = proxy.snapshot()
     latest.globalconf.ensure_valid(proxy.clock.now())
     check_client(proxy, latest, request, message.client)
+    report.trace.step("sign")
     block = message.encode()
     report.facts.note_request(block, attachments)
     signature = await proxy.signer.sign(  # (8)
         message.client.member, message_parts(block, attachments)
     )
+    report.trace.step("log")
     await _log(proxy, message, LogDirection.REQUEST, block, attachments, signature)  # (9)
+    report.trace.step("receive")
     await provider.finish(unsent + signature_parts(encoder, signature))
     received = await _receive(proxy, provider, consumer, resources, report)  # (10)
     report.facts.note_response(received.block, received.attachments)
+    report.trace.answered()
+    report.trace.step("verify")
     _verify_signature(proxy, proxy.snapshot(), message, received)  # (11)
     report.service_status = consumer.check_answer(received)
     report.response_bytes = received.size
+    report.trace.step("log")
     await _log(  # (12)
         proxy,
         message,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 
 from postroad.securityserver.exchange_facts import ExchangeFacts
+from postroad.securityserver.exchange_trace import NO_TRACE, ExchangeTrace
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,6 +39,10 @@ class ExchangeReport:
     """The kind of an error that nobody foresaw: a defect of ours."""
     facts: ExchangeFacts = field(default_factory=ExchangeFacts)
     """For operational monitoring; not logged."""
+    trace_id: str = ""
+    """Of the trace that tells more, if there is one."""
+    trace: ExchangeTrace = NO_TRACE
+    """Where moments are noted; not logged."""
 
     def line(self) -> dict[str, object]:
         """The fields worth logging: those that say something."""
@@ -49,4 +54,5 @@ class ExchangeReport:
         return found
 
 
-_NAMES = tuple(field.name for field in fields(ExchangeReport) if field.name != "facts")
+_UNLOGGED = frozenset({"facts", "trace"})
+_NAMES = tuple(field.name for field in fields(ExchangeReport) if field.name not in _UNLOGGED)

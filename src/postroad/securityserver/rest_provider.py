@@ -17,6 +17,7 @@ from postroad.messages.rest import (
     build_response,
     request_hash,
 )
+from postroad.securityserver.exchange_trace import with_context
 from postroad.securityserver.outgoing import open_service
 from postroad.securityserver.spool import BodyBuffer
 from postroad.securityserver.transport import Attachment, header_text
@@ -88,7 +89,7 @@ class RestProvider:
             return await self._answer_builtin(call, asked, answer, resources)
         try:
             report.facts.note_asking()
-            exchange = await self._call(call, call.service, received, resources)
+            exchange = await self._call(call, call.service, received, report, resources)
             head = await exchange.response()
             report.facts.note_answered()
             report.service_status = head.status
@@ -112,17 +113,23 @@ class RestProvider:
         return response.encode(), [Attachment(body)]
 
     async def _call(
-        self, call: Call, service: ServiceEntry, received: ReceivedMessage, resources: ExitStack
+        self,
+        call: Call,
+        service: ServiceEntry,
+        received: ReceivedMessage,
+        report: ExchangeReport,
+        resources: ExitStack,
     ) -> OutgoingExchange:
         """Send the request exactly as it was judged: same method, same raw path, same headers."""
         message, body = self._read, received.body
         if body is not None and message.method not in FORWARDED_BODY_METHODS:
             body = None  # signed and logged, but not for the service (PR-REST 4.2)
+        headers = tuple((name, header_text(value)) for name, value in message.headers)
         exchange = await open_service(
             self._services,
             message.method,
             service_url(service.url, message),
-            tuple((name, header_text(value)) for name, value in message.headers),
+            with_context(headers, report.trace.ask("service")),
             content_length=0 if body is None else body.size,
             service=service,
             provider=call.provider,

@@ -161,7 +161,9 @@ async def _exchange(
     async def on_message(received: ReceivedMessage) -> None:
         message = provider.read(received)
         _note_request(report, message)
+        report.trace.step("authorise")
         judged.append((message, _judge(proxy, first, request, received, provider, message, report)))
+        report.trace.step("receive")
 
     decoder = TransportDecoder(
         request.header("content-type") or "",
@@ -184,20 +186,27 @@ async def _exchange(
         call = _judge(proxy, snapshot, request, received, provider, message, report)
     report.request_bytes = received.size
     report.facts.note_request(received.block, received.attachments)
+    report.trace.step("verify")
     _verify_signature(proxy, snapshot, message, received, report)  # (4)
     signature = MessageSignature(
         received.signature, received.hash_chain_result, received.hash_chain
     )
+    report.trace.step("log")
     await _log(  # (5)
         proxy, message, LogDirection.REQUEST, received.block, received.attachments, signature
     )
+    report.trace.step("call")
     block, attachments = await provider.answer(call, received, answer, report, resources)  # (6)
+    report.trace.answered()
     report.response_bytes = sum(attachment.body.size for attachment in attachments)
     report.facts.note_response(block, attachments)
+    report.trace.step("sign")
     signature = await proxy.signer.sign(  # (7)
         message.service.client.member, message_parts(block, attachments)
     )
+    report.trace.step("log")
     await _log(proxy, message, LogDirection.RESPONSE, block, attachments, signature)  # (8)
+    report.trace.step("answer")
     await answer.finish(signature)
 
 

@@ -220,6 +220,24 @@ class AcmeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """The same for signing certificates, which need no registration."""
 
 
+class TelemetrySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where traces of exchanges go; without this section there are none."""
+
+    endpoint: Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s@]+$")]
+    """The collector's address for traces by OTLP over HTTP, ``http://…:4318/v1/traces``. What it
+    asks of callers is read from the environment (``OTEL_EXPORTER_OTLP_HEADERS`` and others)."""
+    sampling_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
+    """The share of exchanges that are traced, where no trusted context decides."""
+    consumer_context: Literal["trust", "restart"] = "trust"
+    """Whether an information system's trace is continued, or a new one gets a link to it."""
+    peer_context: Literal["trust", "restart"] = "restart"
+    """The same for other servers; who is trusted decides what is sampled here."""
+    queue_limit: Annotated[int, msgspec.Meta(ge=16, le=1 << 20)] = 4096
+    """Spans that may wait in a worker, some 12 an exchange; the oldest are dropped for new ones."""
+    export_interval: Seconds = 5.0
+    export_timeout: Seconds = 5.0
+
+
 # Asked for every message.
 _parse_server_id = lru_cache(maxsize=16)(SecurityServerId.parse)
 
@@ -237,6 +255,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     monitoring: MonitoringSection = MonitoringSection()
     tokens: TokensSection = TokensSection()
     acme: AcmeSection = AcmeSection()
+    telemetry: TelemetrySection | None = None
     devices: dict[str, DeviceSettings] = {}
     """Hardware tokens, by a name of your own: ``[devices.NAME]``."""
     home: str = ""

@@ -136,7 +136,7 @@ class SoapProvider:
             )
         try:
             report.facts.note_asking()
-            exchange = await self._call(call, call.service, received, resources)
+            exchange = await self._call(call, call.service, received, report, resources)
             head = await exchange.response()
             report.facts.note_answered()
             report.service_status = head.status
@@ -161,7 +161,12 @@ class SoapProvider:
         return passing.message, passing.attachments
 
     async def _call(
-        self, call: Call, service: ServiceEntry, received: ReceivedMessage, resources: ExitStack
+        self,
+        call: Call,
+        service: ServiceEntry,
+        received: ReceivedMessage,
+        report: ExchangeReport,
+        resources: ExitStack,
     ) -> OutgoingExchange:
         message = self._read
         package = OutgoingPackage(
@@ -176,6 +181,7 @@ class SoapProvider:
                 ("SOAPAction", self._action),
                 # What is signed is what the service sends: it must not pack it.
                 ("accept-encoding", ""),
+                *report.trace.ask("service"),
             ),
             content_length=package.size,
             service=service,

@@ -42,6 +42,7 @@ from postroad.securityserver.client_proxy import (
 )
 from postroad.securityserver.environment.answering import EnvironmentalMonitoring
 from postroad.securityserver.exchange_report import ExchangeReport
+from postroad.securityserver.exchange_trace import Tracing
 from postroad.securityserver.internal_tls import ensure_internal_identity
 from postroad.securityserver.messagelog.stamping_job import build_stamping
 from postroad.securityserver.metadata_services import MetadataServices
@@ -102,6 +103,7 @@ class Worker:
         self.clock = SystemClock()
         self.log = logger("worker")
         self.access_log = FrequentLog("exchange", "exchange")
+        self.tracing = Tracing(settings, index)
         self.dialect = Dialect(settings.server.fault_spelling)
         self.signer: SignerPort = signer or SignerClient(settings.signer_socket)
         self.message_log: MessageLogPort = message_log or LogClient(settings.logwriter_socket)
@@ -286,6 +288,7 @@ class Worker:
             self.peer_server.drain(DRAIN_SECONDS),
             self.ocsp_server.drain(DRAIN_SECONDS),
         )
+        await self.tracing.close()
 
     def close(self) -> None:
         """Cut what is left."""
@@ -395,10 +398,10 @@ class Worker:
                 yield Certificate.from_der(key.der)
 
     async def _serve_consumer(self, request: Request, responder: Responder) -> None:
-        report = ExchangeReport(side="client", remote=request.peer.address)
         if not request.target.startswith(REST_PREFIX) and is_other(request.method, request.target):
             await serve_other(self.client_proxy, request, responder, stamp_now=self._stamp_now)
             return
+        report = self._new_report("client", request)
         await self._observed(
             serve_consumer(self.client_proxy, request, responder, report),
             report,
@@ -406,7 +409,7 @@ class Worker:
         )
 
     async def _serve_peer(self, request: Request, responder: Responder) -> None:
-        report = ExchangeReport(side="server", remote=request.peer.address)
+        report = self._new_report("server", request)
         if self.settings.server_proxy.close_after_response:
             responder.keep_alive = False
 
@@ -429,6 +432,11 @@ class Worker:
             refuse,
         )
 
+    def _new_report(self, side: str, request: Request) -> ExchangeReport:
+        trace = self.tracing.begin(side, request.headers)
+        remote = request.peer.address
+        return ExchangeReport(side=side, remote=remote, trace=trace, trace_id=trace.trace_id)
+
     async def _observed(
         self,
         serving: Awaitable[None],
@@ -450,6 +458,7 @@ class Worker:
             report.seconds = round(loop.time() - started, 6)
             self.access_log.write(report.line())
             self.observations.take(report)
+            self.tracing.end(report)
 
     def _report_defect(self, report: ExchangeReport, error: Exception) -> None:
         report.unexpected = type(error).__name__
