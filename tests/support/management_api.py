@@ -15,8 +15,8 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
+from postroad.adapters.audit_log import AuditLog
 from postroad.centralserver.api.application import api_application
-from postroad.centralserver.api.audit import AuditLog
 from postroad.centralserver.api.gate import Gate
 from postroad.centralserver.api.operations import Services
 from postroad.centralserver.management_ports import CertificateSwitch

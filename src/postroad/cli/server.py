@@ -15,6 +15,7 @@ from postroad.adapters.system_clock import SystemClock
 from postroad.cli import (
     server_acme,
     server_archive,
+    server_audit,
     server_certificates,
     server_clients,
     server_descriptions,
@@ -296,3 +297,4 @@ for subcommand in (server_clients.apply, server_clients.diff):
     command.add_command(subcommand)
 for listing in (server_clients.client, server_clients.service):
     command.add_command(listing)
+server_audit.audit(command)

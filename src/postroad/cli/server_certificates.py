@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from postroad.adapters.signer_protocol import CertificateStatus
+from postroad.cli.server_audit import note
 from postroad.cli.server_context import home_option, local_members, read_file, show, with_signer
 from postroad.cli.server_tokens import find_token
 from postroad.errors import ConfigurationError, FaultCode, PostroadError
@@ -60,7 +61,9 @@ def cert_import(
             if der not in known
         ]
 
-    for certificate_hash in with_signer(home, work):
+    imported = with_signer(home, work)
+    note(certHashes=imported)
+    for certificate_hash in imported:
         click.echo(certificate_hash)
 
 

@@ -11,6 +11,7 @@ import click
 
 from postroad.adapters.system_clock import SystemClock
 from postroad.cli.description_reading import read_description
+from postroad.cli.server_audit import note
 from postroad.cli.server_context import home_option, opened_conf, show
 from postroad.securityserver.settings import load_settings
 
@@ -39,6 +40,7 @@ def apply(file: Path, home: Path) -> None:
             current = reconciliation.current_declaration(session)
             changes = reconciliation.difference(current, wanted)
             reconciliation.apply(session, changes, at=SystemClock().now())
+        note(changes=[str(change) for change in changes])
         _tell(changes)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from postroad.adapters.signer_protocol import SOFTWARE_ID, KeyAlgorithm, KeyRecord, KeyUsage
+from postroad.cli.server_audit import note
 from postroad.cli.server_context import home_option, pin_option, read_pin, show, with_signer
 from postroad.errors import ConfigurationError, FaultCode
 from postroad.securityserver.possible_actions import (
@@ -222,7 +223,9 @@ def key_generate(
             token=find_token(await signer.tokens(), token_id).token.id,
         )
 
-    click.echo(with_signer(home, work).id)
+    made = with_signer(home, work).id
+    note(keyId=made)
+    click.echo(made)
 
 
 @key.command("list")

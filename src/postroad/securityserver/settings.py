@@ -338,6 +338,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return self.home_path / (self.acme.contacts_file or "mail.yml")
 
     @property
+    def audit_log_path(self) -> Path:
+        """What operators did."""
+        return audit_log_path(self.home_path)
+
+    @property
     def signer_path(self) -> Path:
         """Where the signer keeps its token; no other process reads it."""
         return self.home_path / "signer"
@@ -386,6 +391,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 def _folder(home: str, name: str) -> Path:
     """A folder that every message asks for."""
     return Path(home) / name
+
+
+def audit_log_path(home: Path) -> Path:
+    """The audit log of a server, which is written even when its settings can't be read."""
+    return home / "log" / "audit.log"
 
 
 def load_settings(home: Path, environ: Mapping[str, str] | None = None) -> Settings:

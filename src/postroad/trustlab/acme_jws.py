@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from josepy.b64 import b64decode
+from josepy.errors import Error as JoseError
 from josepy.jwa import ES256, ES384, HS256, RS256
 from josepy.jwk import JWK, JWKEC, JWKRSA
 
@@ -143,7 +144,14 @@ def _key(header: dict[str, object], key_of: Callable[[str], JWK | None]) -> tupl
 def _jwk(value: object) -> JWK:
     try:
         jwk = JWK.from_json(value if isinstance(value, dict) else {})
-    except Exception as error:  # the library raises what its parts raise
+    except (
+        JoseError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise AcmeProblem("badPublicKey", "the key can't be read") from error
     if isinstance(jwk, JWKRSA):
         if jwk.key.key_size < MIN_RSA_BITS:

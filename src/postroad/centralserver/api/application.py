@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from postroad.centralserver.api.audit import AuditLog
+    from postroad.adapters.audit_log import AuditLog
     from postroad.centralserver.api.operations import Caller, Services
 
 PREFIX: Final = "/api/v1"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from anyio import CapacityLimiter
     from starlette.requests import Request
 
-    from postroad.centralserver.api.audit import AuditLog
+    from postroad.adapters.audit_log import AuditLog
     from postroad.centralserver.api.authentication import Authenticator
     from postroad.centralserver.node import CentralServerNode
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from postroad.adapters.audit_log import AuditLog
 from postroad.adapters.tls import management_api_context
 from postroad.centralserver.api.application import api_application
-from postroad.centralserver.api.audit import AuditLog
 from postroad.centralserver.api.operations import Services
 from postroad.errors import ConfigurationError
 
@@ -28,7 +28,7 @@ def opened_api(
     Raises ``ConfigurationError`` when the audit log can't be written or there is no certificate.
     """
     settings = node.settings
-    audit = AuditLog(settings.audit_log_path)
+    audit = AuditLog(settings.audit_log_path, "central")
     audit.ensure_writable()
     try:
         key = settings.api_key_path.read_bytes()
