@@ -45,7 +45,8 @@ def canaries(arena: Arena) -> dict[str, object]:
         _require_absent(path, {"PIN": pin, "body": body})
     for party in PARTIES:
         home = arena.layout.server_home(party)
-        keys = {f"key {index}": key for index, key in enumerate(_private_keys(party, arena, pin))}
+        directory = arena.ecosystem.settings(party).signer_path
+        keys = {f"key {index}": key for index, key in enumerate(private_keys(directory, pin))}
         require(keys, f"no private keys of {party.server_code} found to look for")
         for path in _files(home):
             written += 1
@@ -131,9 +132,9 @@ def core_files(arena: Arena) -> dict[str, object]:
 # ---- what there is to find
 
 
-def _private_keys(party: Party, arena: Arena, pin: bytes) -> Iterator[bytes]:
-    """Every form in which a private key of a server could lie in a file."""
-    for key in _keys(party, arena, pin):
+def private_keys(directory: Path, pin: bytes) -> Iterator[bytes]:
+    """Every form in which a private key of a software token could lie in a file."""
+    for key in _keys(directory, pin):
         yield key.private_bytes(
             serialization.Encoding.DER,
             serialization.PrivateFormat.PKCS8,
@@ -144,16 +145,15 @@ def _private_keys(party: Party, arena: Arena, pin: bytes) -> Iterator[bytes]:
 
 def _scalars(party: Party, arena: Arena, pin: bytes) -> Iterator[bytes]:
     """Signing keys as numbers: as OpenSSL keeps them in memory (little-endian), and as sent."""
-    for key in _keys(party, arena, pin, signing_only=True):
+    for key in _keys(arena.ecosystem.settings(party).signer_path, pin, signing_only=True):
         number = key.private_numbers().private_value
         yield number.to_bytes(32, "big")
         yield number.to_bytes(32, "little")
 
 
 def _keys(
-    party: Party, arena: Arena, pin: bytes, *, signing_only: bool = False
+    directory: Path, pin: bytes, *, signing_only: bool = False
 ) -> Iterator[ec.EllipticCurvePrivateKey]:
-    directory = arena.ecosystem.settings(party).signer_path
     record = msgspec.json.decode((directory / "token.json").read_bytes(), type=TokenRecord)
     token = SoftwareToken(directory)
     secret = token.unlock(pin.decode())
