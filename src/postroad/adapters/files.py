@@ -1,4 +1,4 @@
-"""How are files written so that readers and crashes never meet a half, and trees read bounded?"""
+"""How are files written so that readers and crashes never meet a half, and read bounded?"""
 
 from __future__ import annotations
 
@@ -43,6 +43,18 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
             Path(temporary).unlink()
         raise
     sync_directory(path.parent)
+
+
+def read_bounded(path: Path, max_bytes: int) -> bytes:
+    """The bytes of a file that somebody named; ``ConfigurationError`` says why there are none."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(max_bytes + 1)
+    except OSError as error:
+        raise ConfigurationError(f"{path} can't be read: {error.strerror}") from error
+    if len(data) > max_bytes:
+        raise ConfigurationError(f"{path} is larger than {max_bytes} bytes")
+    return data
 
 
 def replace_directory(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from postroad.adapters.files import read_bounded
 from postroad.centralserver.registry import groups, members, provider, trust_services
 from postroad.centralserver.registry.parameters import parse_parameter, set_parameter
 from postroad.errors import ConfigurationError
@@ -118,7 +119,7 @@ class Declaration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 def load_declaration(path: Path) -> Declaration:
     """Read a declaration; ``ConfigurationError`` names the key and what is wrong with it."""
     try:
-        data = tomllib.loads(_read(path).decode("utf-8"))
+        data = tomllib.loads(read_bounded(path, _MAX_FILE_BYTES).decode("utf-8"))
         return msgspec.convert(data, Declaration)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise ConfigurationError(f"{path}: {error}") from error
@@ -171,7 +172,7 @@ def _apply_member(change: Change, declared: DeclaredMember) -> None:
 
 
 def _apply_ca(change: Change, declared: DeclaredCa, base: Path) -> None:
-    certificate = _read(base / declared.certificate)
+    certificate = read_bounded(base / declared.certificate, _MAX_FILE_BYTES)
     acme = declared.acme
     settings = trust_services.CaSettings(
         certificate_profile_info=declared.profile,
@@ -186,7 +187,7 @@ def _apply_ca(change: Change, declared: DeclaredCa, base: Path) -> None:
         trust_services.edit_approved_ca(change, ca.id, settings)
     _apply_ocsp(change, trust_services.top_certificate(ca), declared.ocsp, base)
     for child in declared.intermediate:
-        data = _read(base / child.certificate)
+        data = read_bounded(base / child.certificate, _MAX_FILE_BYTES)
         known = trust_services.find_intermediate_ca(ca, data)
         issuer = known or trust_services.add_intermediate_ca(change, ca.id, data)
         _apply_ocsp(change, issuer, child.ocsp, base)
@@ -196,7 +197,11 @@ def _apply_ocsp(
     change: Change, issuer: CaCertificate, declared: Sequence[DeclaredOcsp], base: Path
 ) -> None:
     for responder in declared:
-        certificate = _read(base / responder.certificate) if responder.certificate else None
+        certificate = (
+            read_bounded(base / responder.certificate, _MAX_FILE_BYTES)
+            if responder.certificate
+            else None
+        )
         known = next((row for row in issuer.ocsp_responders if row.url == responder.url), None)
         if known is None:
             trust_services.add_ocsp_responder(
@@ -217,7 +222,7 @@ def _apply_ocsp(
 
 
 def _apply_tsa(change: Change, declared: DeclaredTsa, base: Path) -> None:
-    certificate = _read(base / declared.certificate)
+    certificate = read_bounded(base / declared.certificate, _MAX_FILE_BYTES)
     known = trust_services.find_tsa(change.session, certificate, declared.url)
     if known is None:
         trust_services.add_tsa(change, certificate, declared.url, cost_type=declared.cost_type)
@@ -232,14 +237,3 @@ def _apply_group(change: Change, declared: DeclaredGroup) -> None:
         groups.describe_group(change, declared.code, declared.description)
     clients = [parse_client_id(client) for client in declared.members]
     groups.add_group_members(change, declared.code, clients)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise ConfigurationError(f"{path} can't be read: {error.strerror}") from error
-    if len(data) > _MAX_FILE_BYTES:
-        raise ConfigurationError(f"{path} is larger than {_MAX_FILE_BYTES} bytes")
-    return data

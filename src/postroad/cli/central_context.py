@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from postroad.adapters.files import read_bounded
 from postroad.centralserver.node import open_node
 from postroad.centralserver.registry.change import details_of
 from postroad.errors import ConfigurationError
@@ -132,14 +133,7 @@ def show_values(values: Mapping[str, Cell], *, as_json: bool) -> None:
 
 def read_file(path: Path) -> bytes:
     """The bytes of a small file that the operator named."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise ConfigurationError(f"{path} can't be read: {error.strerror}") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise ConfigurationError(f"{path} is larger than {MAX_FILE_BYTES} bytes")
-    return data
+    return read_bounded(path, MAX_FILE_BYTES)
 
 
 def read_pin(settings: Settings, *, new: bool = False) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from postroad.adapters.files import read_bounded
 from postroad.errors import ConfigurationError
 from postroad.securityserver.settings import Settings, load_settings
 
@@ -78,14 +79,7 @@ def read_pin_file(path: Path) -> str:
 
 def read_file(path: Path) -> bytes:
     """The bytes of a file that the operator named."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise ConfigurationError(f"{path} can't be read: {error.strerror}") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise ConfigurationError(f"{path} is larger than {MAX_FILE_BYTES} bytes")
-    return data
+    return read_bounded(path, MAX_FILE_BYTES)
 
 
 def with_signer(home: Path, work: Callable[[SignerClient, Settings], Awaitable[_T]]) -> _T:

@@ -12,7 +12,6 @@ the start that needs the database library is done in a process that ends at once
 
 from __future__ import annotations
 
-import fcntl
 import os
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from postroad.adapters import kernel
+from postroad.adapters.file_locks import only_one
 from postroad.adapters.logs import configure_logging, logger
 from postroad.adapters.supervision import (
     Child,
@@ -66,8 +66,8 @@ def run(settings: Settings, signer: SignerProcess) -> int:
         kernel.forbid_memory_dumps()
     kernel.allow_many_files()
     prepare_directories(settings)
-    lock = _lock(settings.run_path / "server.lock")
-    try:
+    taken = ConfigurationError("a server runs in this home directory already")
+    with only_one(settings.run_path / "server.lock", taken):
         _prepare_serverconf(settings, signer)
         log = logger("supervisor")
         supervisor = Supervisor(
@@ -76,8 +76,6 @@ def run(settings: Settings, signer: SignerProcess) -> int:
             report=lambda event, facts: log.info(event, **facts),
         )
         return supervisor.run()
-    finally:
-        os.close(lock)
 
 
 def _prepare_serverconf(settings: Settings, signer: SignerProcess) -> None:
@@ -208,13 +206,3 @@ def _work(settings: Settings, index: int) -> None:
     from postroad.securityserver import worker  # noqa: PLC0415
 
     worker.run_worker(settings, index)
-
-
-def _lock(path: Path) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise ConfigurationError("a server runs in this home directory already") from None
-    return descriptor

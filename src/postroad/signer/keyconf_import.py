@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 
+from postroad.adapters.files import read_bounded
 from postroad.adapters.hardware_devices import directory_name, is_device_name, key_id_of
 from postroad.adapters.signer_protocol import (
     SOFTWARE_ID,
@@ -58,7 +59,7 @@ def import_keyconf(source: Path, target: Path, pin: str) -> ImportReport:
     """
     if (target / "token.json").exists():
         raise ConfigurationError("this server has keys already; import into a new one")
-    devices = parse_keyconf(_read(source / "keyconf.xml"))
+    devices = parse_keyconf(read_bounded(source / "keyconf.xml", MAX_FILE_BYTES))
     stores = _key_stores(source, pin)
     report = ImportReport()
     software = [device for device in devices if device.kind == SOFTWARE_DEVICE]
@@ -234,19 +235,10 @@ def _key_stores(source: Path, pin: str) -> dict[str, PrivateKey]:
 
 def _open_store(path: Path, pin: str) -> object:
     try:
-        return pkcs12.load_key_and_certificates(_read(path), pin.encode("utf-8"))[0]
+        return pkcs12.load_key_and_certificates(
+            read_bounded(path, MAX_FILE_BYTES), pin.encode("utf-8")
+        )[0]
     except ValueError:
         raise ConfigurationError(
             f"{path.name} doesn't open with this PIN", code=FaultCode.PIN_INCORRECT
         ) from None
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise ConfigurationError(f"{path} can't be read: {error.strerror}") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise ConfigurationError(f"{path} is larger than {MAX_FILE_BYTES} bytes")
-    return data

@@ -6,13 +6,11 @@ it. A lock keeps a second one out.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from postroad.adapters.archive_client import ArchiveClient
+from postroad.adapters.file_locks import only_one
 from postroad.adapters.system_clock import SystemClock
 from postroad.errors import ConfigurationError, FaultCode
 from postroad.securityserver.messagelog.archive_files import ArchiveDirectory
@@ -22,8 +20,7 @@ from postroad.securityserver.messagelog.reading import LogReader
 from postroad.securityserver.messagelog.record_keys import log_keys_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
     from postroad.securityserver.settings import Settings
 
@@ -36,7 +33,10 @@ async def archive_log(settings: Settings, *, clean: bool = True) -> ArchiveRepor
     Raises ``ConfigurationError`` (``mlog.archiving_failed``) if that goes on already, and what
     ``load_sealer`` raises for keys that are missing.
     """
-    with _only_one(settings.run_path / LOCK_FILE):
+    taken = ConfigurationError(
+        "the message log is being archived already", code=FaultCode.MLOG_ARCHIVING_FAILED
+    )
+    with only_one(settings.run_path / LOCK_FILE, taken):
         seal = _sealing(settings)
         log = ArchiveClient(settings.logwriter_socket)
         reader = LogReader.open(settings.messagelog_url, log_keys_of(settings))
@@ -78,19 +78,3 @@ def _sealing(settings: Settings) -> Callable[[bytes, str], bytes] | None:
     from postroad.securityserver.messagelog.archive_encryption import load_sealer  # noqa: PLC0415
 
     return load_sealer(settings).seal
-
-
-@contextlib.contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigurationError(
-                "the message log is being archived already", code=FaultCode.MLOG_ARCHIVING_FAILED
-            ) from None
-        yield
-    finally:
-        os.close(file)

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import gc
-import os
 import signal
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
@@ -18,6 +16,7 @@ import msgspec
 import uvloop
 
 from postroad.adapters import log_protocol as protocol
+from postroad.adapters.file_locks import only_one
 from postroad.adapters.ipc import IpcServer
 from postroad.adapters.kernel import keep_freed_memory
 from postroad.adapters.logs import configure_logging, logger
@@ -31,8 +30,7 @@ from postroad.securityserver.messagelog.records import MessageRecord, logging_fa
 from postroad.securityserver.messagelog.store import LogStore
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Awaitable, Callable, Sequence
 
     from postroad.errors import PostroadError
     from postroad.securityserver.messagelog.committing import Outcome
@@ -182,7 +180,8 @@ def run(settings: Settings) -> None:
     gc.freeze()
     # Every record makes a few short-lived objects and no cycles: look for those seldom.
     gc.set_threshold(GARBAGE_THRESHOLD)
-    with _only_one(settings.run_path / "logwriter.lock"):
+    taken = ConfigurationError("another log writer serves this home directory")
+    with only_one(settings.run_path / "logwriter.lock", taken):
         uvloop.run(serve(settings))
 
 
@@ -222,17 +221,3 @@ def rules_of(settings: Settings) -> WriterRules:
         acceptable_timestamp_failure=timedelta(seconds=section.acceptable_timestamp_failure_period),
         queue_limit=section.queue_limit,
     )
-
-
-@contextlib.contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigurationError("another log writer serves this home directory") from None
-        yield
-    finally:
-        os.close(file)

@@ -43,6 +43,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from postroad.adapters.files import read_bounded
 from postroad.authorization.rights import (
     BASE_ENDPOINT,
     Endpoint,
@@ -148,13 +149,7 @@ def load_declaration(path: Path, read_description: ReadDescription | None = None
     Raises `ConfigurationError` that names the place in the file and what is wrong there; also for
     a description if there is nothing to read it with.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise ConfigurationError(f"{path} can't be read: {error.strerror}") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise ConfigurationError(f"{path} is larger than {MAX_FILE_BYTES} bytes")
+    data = read_bounded(path, MAX_FILE_BYTES)
     try:
         tree = tomllib.loads(data.decode("utf-8"))
         written = msgspec.convert(tree, DeclarationFile)
