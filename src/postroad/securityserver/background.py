@@ -23,6 +23,7 @@ from postroad.adapters.signer_client import SignerClient
 from postroad.adapters.system_clock import SystemClock
 from postroad.adapters.tls import provider_client_context
 from postroad.globalconf.federation import AllowedFederations
+from postroad.securityserver.acme.renewal_job import RenewalJob
 from postroad.securityserver.archive_job import ArchiveJob
 from postroad.securityserver.certificate_states import ExpiryJob
 from postroad.securityserver.confclient import ConfigurationClient, PollReport
@@ -186,7 +187,10 @@ def build_jobs(
             settings, log=log, fetcher=http, configuration=configuration.get, clock=clock
         )
     )
-    return [
+    renewing = RenewalJob(
+        settings, signer, configuration, SnapshotFile(settings.snapshot_path), http, clock
+    )
+    jobs = [
         Job("configuration", polling.run, section.update_interval),
         Job("ocsp", fetching.run),
         Job("registrations", following.run, REGISTRATION_RETRY),
@@ -198,6 +202,9 @@ def build_jobs(
         Job("ocsp-cleaning", OcspCleaningJob(settings, clock).run),
         Job("archiving", ArchiveJob(settings, clock).run),
     ]
+    if settings.acme.acme_renewal_active:
+        jobs.append(Job("acme", renewing.run))
+    return jobs
 
 
 async def serve(settings: Settings) -> None:
