@@ -66,6 +66,8 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CentralServerNode
 class Signer(SignerDouble, SignerClient):
     """A signer in memory that passes for its client."""
 
+    pss_keys: frozenset[str] = frozenset()
+
     def __init__(self, identities: dict[str, tuple[str, Identity]]) -> None:
         self._identities = identities
         super().__init__(
@@ -86,6 +88,8 @@ class Signer(SignerDouble, SignerClient):
     async def sign(self, key_id: str, digest_algorithm: DigestAlgorithm, digest: bytes) -> bytes:
         identity = self._identities[key_id][1]
         algorithm = SignatureAlgorithm.for_key(identity.certificate.public_key, digest_algorithm)
+        if key_id in self.pss_keys:
+            algorithm = SignatureAlgorithm.with_digest("RSA-PSS", digest_algorithm)
         return sign_digest(identity.private_key, algorithm, digest, ecdsa_raw=True)
 
 
@@ -192,6 +196,21 @@ def test_a_server_registers_and_is_waiting(
         assert again.request_id is None
 
     run(node, tmp_path, work, keys)
+
+
+def test_a_server_whose_owners_token_signs_with_pss_registers_too(
+    node: CentralServerNode, tmp_path: Path
+) -> None:
+    async def work(bench: Bench) -> None:
+        bench.signer.pss_keys = frozenset({"S"})
+        bench.signer.keys = [replace(key, rsa_pss=key.key_id == "S") for key in bench.signer.keys]
+        certificate = choose_auth_certificate(await bench.signer.certificates())
+        submitted = await bench.client.register_auth_certificate(
+            certificate, "a.example", bench.globalconf()
+        )
+        assert submitted.request_id is not None
+
+    run(node, tmp_path, work, KeyKind.RSA_2048)
 
 
 def test_a_connection_test_finds_the_service(node: CentralServerNode, tmp_path: Path) -> None:

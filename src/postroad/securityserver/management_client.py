@@ -19,7 +19,7 @@ from postroad.adapters.http_client import ClientTls, HttpClient
 from postroad.adapters.signer_protocol import CertificateStatus
 from postroad.adapters.system_clock import SystemClock
 from postroad.adapters.tls import provider_client_context
-from postroad.crypto.algorithms import DigestAlgorithm, SignatureAlgorithm
+from postroad.crypto.algorithms import DigestAlgorithm
 from postroad.crypto.certificates import Certificate
 from postroad.crypto.ocsp import require_good
 from postroad.errors import (
@@ -47,6 +47,7 @@ from postroad.management.requests import (
 )
 from postroad.securityserver.ocsp_fetching import OcspClient, targets_of
 from postroad.securityserver.own_proxy import open_own_proxy
+from postroad.securityserver.signing import algorithm_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -132,8 +133,8 @@ class ManagementClient:
         response = await self._ocsp_response(owner_certificate, globalconf)
         soap = self._soap(request, globalconf)
         parts = (
-            await self._signature(key.key_id, certificate, soap),
-            await self._signature(owner_key.key_id, owner_certificate, soap),
+            await self._signature(key, certificate, soap),
+            await self._signature(owner_key, owner_certificate, soap),
             AttachedPart(certificate.der),
             AttachedPart(owner_certificate.der),
             AttachedPart(response),
@@ -201,7 +202,7 @@ class ManagementClient:
         key, certificate = await self._signing_key(member_concerned(request))
         response = await self._ocsp_response(certificate, globalconf)
         parts = (
-            await self._signature(key.key_id, certificate, soap),
+            await self._signature(key, certificate, soap),
             AttachedPart(certificate.der),
             AttachedPart(response),
         )
@@ -286,9 +287,11 @@ class ManagementClient:
         require_good(fetched.verified)
         return fetched.der
 
-    async def _signature(self, key_id: str, certificate: Certificate, soap: bytes) -> AttachedPart:
-        algorithm = SignatureAlgorithm.for_key(certificate.public_key, DIGEST)
-        value = await self._signer.sign(key_id, DIGEST, DIGEST.digest(soap))
+    async def _signature(
+        self, key: KeyCertificate, certificate: Certificate, soap: bytes
+    ) -> AttachedPart:
+        algorithm = algorithm_of(certificate, rsa_pss=key.rsa_pss)
+        value = await self._signer.sign(key.key_id, DIGEST, DIGEST.digest(soap))
         return signature_part(algorithm, value)
 
 

@@ -33,6 +33,14 @@ MAX_BATCH: Final = 512
 """Messages that share one signature; the rest waits for the next one."""
 
 
+def algorithm_of(certificate: Certificate, *, rsa_pss: bool) -> SignatureAlgorithm:
+    """How a certificate's key signs, whose token may sign with PSS when it is an RSA key."""
+    public_key = certificate.public_key
+    if rsa_pss and isinstance(public_key, rsa.RSAPublicKey):
+        return SignatureAlgorithm.with_digest("RSA-PSS", DIGEST)
+    return SignatureAlgorithm.for_key(public_key, DIGEST)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningKey:
     """A key that may sign for a member now, with everything its signature document carries."""
@@ -50,10 +58,7 @@ class SigningKey:
     @property
     def algorithm(self) -> SignatureAlgorithm:
         """How it signs messages."""
-        public_key = self.certificate.public_key
-        if self.rsa_pss and isinstance(public_key, rsa.RSAPublicKey):
-            return SignatureAlgorithm.with_digest("RSA-PSS", DIGEST)
-        return SignatureAlgorithm.for_key(public_key, DIGEST)
+        return algorithm_of(self.certificate, rsa_pss=self.rsa_pss)
 
 
 @dataclass(frozen=True, slots=True)
