@@ -6,7 +6,7 @@ import pytest
 
 from postroad.errors import ConfigurationError
 from postroad.identifiers import SecurityServerId
-from postroad.securityserver.settings import load_settings, parse_settings
+from postroad.securityserver.settings import load_settings, parse_settings, rewrite_identifier
 
 MINIMAL = '[server]\nidentifier = "DEMO/GOV/1/SS1"\n'
 
@@ -74,3 +74,15 @@ def test_figures_need_a_port() -> None:
         parse_settings(
             '[server]\nidentifier="A/B/C/D"\n[monitoring]\nmetrics=true', home=Path("/x")
         )
+
+
+def test_an_identifier_that_was_rewritten_before_a_crash_is_no_obstacle(tmp_path: Path) -> None:
+    before, after = (SecurityServerId("DEMO", "GOV", code, "SS1") for code in ("1", "2"))
+    path = tmp_path / "server.toml"
+    path.write_text(MINIMAL)
+    for _ in range(2):  # the database may not have learnt of the first time
+        rewrite_identifier(tmp_path, before, after)
+        assert load_settings(tmp_path).server_id == after
+    path.write_text(MINIMAL.replace("/1/", "/3/"))
+    with pytest.raises(ConfigurationError, match="another owner"):
+        rewrite_identifier(tmp_path, before, after)
