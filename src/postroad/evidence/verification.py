@@ -155,10 +155,19 @@ def verify_message_signature(  # noqa: PLR0913 - the parts of one judgement
     )
 
 
-def _may_come_again(document: SignatureDocument) -> bool:
-    """Whether other messages share the signature."""
+def _may_come_again(
+    document: SignatureDocument, signature: SignatureFacts, reference: SignatureReference
+) -> bool:
+    """Whether other messages share the signature, and it holds for all of them or none.
+
+    One that refers to more than the result, such as a part of one message, is judged each time.
+    """
     is_shared = document.hash_chain is not None and b"HashValue" in document.hash_chain
-    return is_shared and len(document.signature) <= MAX_KEPT_DOCUMENT_BYTES
+    return (
+        is_shared
+        and len(document.signature) <= MAX_KEPT_DOCUMENT_BYTES
+        and all(each is reference or each.uri.startswith("#") for each in signature.references)
+    )
 
 
 def verify_signature_at(  # noqa: PLR0913 - the parts of one judgement
@@ -221,7 +230,7 @@ def _verify(  # noqa: PLR0913 - the parts of one judgement
         )
         if cache is not None:
             cache.keep_trusted(evidence, globalconf, at, trusted)
-    if cache is not None and sound is None and _may_come_again(document):
+    if cache is not None and sound is None and _may_come_again(document, signature, reference):
         result = document.hash_chain_result or b""
         cache.keep_sound(SoundDocument(document.signature, result, signature, reference, evidence))
     return VerifiedSignature(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -30,7 +31,15 @@ from postroad.globalconf.shared_parameters import SharedParameters
 from postroad.globalconf.shared_values import GlobalSettings
 from postroad.globalconf.view import GlobalConfiguration, InstanceConfiguration
 from postroad.identifiers import SubsystemId
-from support.signing import CLIENT, NOW, SHA512, Bench, configuration, message_parts
+from support.signing import (
+    CLIENT,
+    NOW,
+    SHA512,
+    Bench,
+    configuration,
+    message_parts,
+    resigned,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -432,6 +441,29 @@ def test_signatures_that_cannot_come_again_are_not_remembered(verify: Verifier) 
     verify(verify.bench.sign(PLAIN))
     verify(verify.bench.sign(OTHER), OTHER)
     assert not verify.cache._sound._entries
+
+
+def test_what_a_signature_says_of_one_message_is_not_forgotten_for_another(
+    verify: Verifier,
+) -> None:
+    """A signer whose signature doesn't hold for the second message could deny it later."""
+    bench = verify.bench
+    one, other = message_parts(b"one", [b"body"]), message_parts(b"other", [b"another"])
+    document = bench.sign(one, other)
+    mark = b'<ds:Reference Id="signature-reference-1"'
+    digest = b64encode(one[1].value).decode()
+    also = (
+        f'<ds:Reference URI="{one[1].name}"><ds:DigestMethod Algorithm="{SHA512.uri}">'
+        f"</ds:DigestMethod><ds:DigestValue>{digest}</ds:DigestValue></ds:Reference>"
+    )
+    document = replace(
+        document, signature=resigned(bench, document.signature.replace(mark, also.encode() + mark))
+    )
+    chain = build_hash_chains([one, other], SHA512).chains[1]
+    verify(document, one)
+    verify.refuses(
+        FaultCode.INVALID_SIGNATURE_VALUE, replace(document, hash_chain=chain), parts=other
+    )
 
 
 def test_signatures_remembered_are_bounded(verify: Verifier) -> None:
