@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
+import sys
 from pathlib import Path
+
+import pytest
+import structlog
 
 from postroad.adapters.files import write_atomic
 from postroad.adapters.http_client import HttpClient
+from postroad.adapters.logs import configure_logging
 from postroad.securityserver.internal_tls import load_internal_identity
 from postroad.securityserver.worker import Worker
 from support.exchange import CLIENT, REGISTER, SERVICE, TARGET, World
@@ -208,3 +215,39 @@ def test_containers_are_given_to_the_client_alone(tmp_path: Path) -> None:
         assert (await world.client.fetch("GET", own)).status == 500
 
     with_workers(tmp_path, story)
+
+
+def test_a_refused_exchange_leaves_a_whole_line_on_both_sides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", out)
+    configure_logging(process="worker-0", style="json")
+
+    async def story(world: World, workers: dict[str, Worker], ports: dict[str, int]) -> None:
+        url = f"http://{CONSUMER_HOST}:{ports['http']}{TARGET}"
+        client = ("X-Road-Client", CLIENT.encoded())
+        answer = await world.client.fetch("GET", url, headers=(client, ("X-Road-Id", "q-1")))
+        assert answer.status == 500
+
+    def prepare(world: World) -> None:
+        world.offer(endpoint=("PUT", "**"))
+
+    try:
+        with_workers(tmp_path, story, prepare=prepare)
+    finally:
+        structlog.reset_defaults()
+        structlog.contextvars.clear_contextvars()
+    told = [json.loads(line) for line in out.getvalue().splitlines()]
+    lines = {line["side"]: line for line in told if line["event"] == "exchange"}
+    assert set(lines) == {"client", "server"}
+    for line in lines.values():
+        assert line["fault"] == "server.serverproxy.access_denied"
+        assert (line["query_id"], line["client"]) == ("q-1", str(CLIENT))
+        assert line["service"] == str(SERVICE)
+        assert line["seconds"] > 0
+        assert line["remote"]
+        assert line["detail_id"]
+    assert lines["client"]["request_id"] == lines["server"]["request_id"]
+    assert lines["client"]["peer_server"].endswith("/SS2")
+    assert lines["server"]["peer_server"].endswith("/SS1")

@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 
     from structlog.typing import EventDict, Processor, WrappedLogger
 
-SECRET_KEYS = frozenset({"pin", "password", "private_key", "key_pem", "body", "secret"})
+SECRET_KEYS = frozenset(
+    {
+        *("pin", "password", "private_key", "key_pem", "body", "secret"),
+        *("api_key", "authorization", "cookie", "session_id"),
+    }
+)
 """Keys whose values never reach a log, whoever passes them."""
 
 _BARE = re.compile(r"[!#-<>-~]+")
