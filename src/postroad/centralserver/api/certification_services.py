@@ -8,21 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
 
+from postroad.centralserver.api.ca_responders import responder_operations
 from postroad.centralserver.api.certificates import CertificateDetails, certificate_details
 from postroad.centralserver.api.operations import Call, Operation, Upload, any_of
 from postroad.centralserver.api.refusals import ApiRefusal
-from postroad.centralserver.api.schemas import Payload, Text
+from postroad.centralserver.api.schemas import Payload
 from postroad.centralserver.registry import trust_services
 from postroad.centralserver.registry.trust_services import AcmeSettings, CaSettings
 from postroad.centralserver.roles import Permission
-from postroad.globalconf.shared_parameters import CostType, CsrFormat
+from postroad.globalconf.shared_parameters import CsrFormat
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from postroad.centralserver.models.trust_services import ApprovedCa, CaCertificate
-    from postroad.centralserver.models.trust_services import OcspResponder as OcspRow
-    from postroad.centralserver.registry.change import Change
 
 _Setting = Annotated[str, msgspec.Meta(max_length=255)]
 
@@ -50,14 +49,6 @@ class CertificateFile(Payload):
     """A certificate to be uploaded."""
 
     certificate: Upload
-
-
-class OcspResponderForm(Payload):
-    """An OCSP responder to be."""
-
-    url: Text
-    cost_type: CostType = CostType.UNDEFINED
-    certificate: Upload | None = None
 
 
 class ApprovedCertificationServiceListItem(Payload):
@@ -92,15 +83,6 @@ class CertificateAuthority(Payload):
 
     id: int
     ca_certificate: CertificateDetails
-
-
-class OcspResponder(Payload):
-    """An OCSP responder."""
-
-    id: int
-    url: str
-    cost_type: str
-    has_certificate: bool
 
 
 def list_services(call: Call) -> list[ApprovedCertificationServiceListItem]:
@@ -166,51 +148,9 @@ def add_intermediate_ca(call: Call) -> CertificateAuthority:
         return authority_payload(trust_services.add_intermediate_ca(change, _number(call), data))
 
 
-def list_responders(call: Call) -> list[OcspResponder]:
-    """The OCSP responders of the top CA."""
-    with call.reading() as session:
-        rows = trust_services.top_certificate(_load(call, session)).ocsp_responders
-        return [responder_payload(row) for row in rows]
-
-
-def add_responder(call: Call) -> OcspResponder:
-    """Add an OCSP responder to the top CA."""
-    with call.changing() as change:
-        issuer = trust_services.top_certificate(_load(call, change.session))
-        return responder_added(call, change, issuer)
-
-
-def responder_added(call: Call, change: Change, issuer: CaCertificate) -> OcspResponder:
-    """Add the OCSP responder of a form to a CA."""
-    body: OcspResponderForm = call.body
-    row = trust_services.add_ocsp_responder(
-        change,
-        issuer,
-        body.url,
-        certificate=uploaded(body.certificate),
-        cost_type=body.cost_type,
-    )
-    return responder_payload(row)
-
-
-def uploaded(file: Upload | None) -> bytes | None:
-    """The content of a file that may be left out; an empty one counts as such."""
-    return file.data if file is not None and file.data else None
-
-
 def authority_payload(row: CaCertificate) -> CertificateAuthority:
     """An intermediate CA."""
     return CertificateAuthority(id=row.id, ca_certificate=certificate_details(row.certificate))
-
-
-def responder_payload(row: OcspRow) -> OcspResponder:
-    """An OCSP responder."""
-    return OcspResponder(
-        id=row.id,
-        url=row.url,
-        cost_type=row.cost_type,
-        has_certificate=row.certificate is not None,
-    )
 
 
 def _payload(row: ApprovedCa) -> ApprovedCertificationService:
@@ -366,23 +306,10 @@ OPERATIONS: Final = (
         answer=CertificateAuthority,
         event="Add intermediate CA",
     ),
-    Operation(
-        method="GET",
-        path=_PATH + "/ocsp-responders",
-        name="getCertificationServiceOcspResponders",
-        handler=list_responders,
-        needs=_VIEW,
-        answer=list[OcspResponder],
-    ),
-    Operation(
-        method="POST",
-        path=_PATH + "/ocsp-responders",
-        name="addCertificationServiceOcspResponder",
-        handler=add_responder,
-        needs=_ADD,
-        status=201,
-        form=OcspResponderForm,
-        answer=OcspResponder,
+    *responder_operations(
+        _PATH,
+        "CertificationService",
+        lambda call, session: trust_services.top_certificate(_load(call, session)),
         event="Add OCSP responder of certification service",
     ),
 )

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from postroad.centralserver.api.ca_responders import responder_operations
 from postroad.centralserver.api.certification_services import (
     CertificateAuthority,
-    OcspResponder,
-    OcspResponderForm,
     authority_payload,
-    responder_added,
-    responder_payload,
 )
 from postroad.centralserver.api.operations import Call, Operation, any_of
 from postroad.centralserver.registry import trust_services
@@ -33,18 +30,6 @@ def delete_authority(call: Call) -> None:
     """Remove an intermediate CA with its OCSP responders."""
     with call.changing() as change:
         trust_services.delete_intermediate_ca(change, call.number("intermediate_ca_id"))
-
-
-def list_responders(call: Call) -> list[OcspResponder]:
-    """The OCSP responders of an intermediate CA."""
-    with call.reading() as session:
-        return [responder_payload(row) for row in _load(call, session).ocsp_responders]
-
-
-def add_responder(call: Call) -> OcspResponder:
-    """Add an OCSP responder to an intermediate CA."""
-    with call.changing() as change:
-        return responder_added(call, change, _load(call, change.session))
 
 
 def delete_responder(call: Call) -> None:
@@ -81,24 +66,8 @@ OPERATIONS: Final = (
         status=204,
         event="Delete intermediate CA",
     ),
-    Operation(
-        method="GET",
-        path=_PATH + "/ocsp-responders",
-        name="getIntermediateCaOcspResponders",
-        handler=list_responders,
-        needs=_VIEW,
-        answer=list[OcspResponder],
-    ),
-    Operation(
-        method="POST",
-        path=_PATH + "/ocsp-responders",
-        name="addIntermediateCaOcspResponder",
-        handler=add_responder,
-        needs=_ADD,
-        status=201,
-        form=OcspResponderForm,
-        answer=OcspResponder,
-        event="Add OCSP responder of intermediate CA",
+    *responder_operations(
+        _PATH, "IntermediateCa", _load, event="Add OCSP responder of intermediate CA"
     ),
     Operation(
         method="DELETE",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from postroad.centralserver.api.certificates import CertificateDetails, certificate_details
-from postroad.centralserver.api.certification_services import (
+from postroad.centralserver.api.ca_responders import (
     OcspResponder,
     responder_payload,
     uploaded,
 )
+from postroad.centralserver.api.certificates import CertificateDetails, certificate_details
 from postroad.centralserver.api.operations import Call, Operation, Upload, any_of
 from postroad.centralserver.api.refusals import ApiRefusal
 from postroad.centralserver.api.schemas import Payload, Text

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from postroad.centralserver.api.ca_responders import uploaded
 from postroad.centralserver.api.certificates import CertificateDetails, certificate_details
-from postroad.centralserver.api.certification_services import uploaded
 from postroad.centralserver.api.operations import Call, Operation, Upload, any_of
 from postroad.centralserver.api.schemas import Payload, Text
 from postroad.centralserver.registry import trust_services
