@@ -605,6 +605,24 @@ def test_one_connection_too_many_gets_503_when_the_others_are_being_answered() -
     run(scenario())
 
 
+def test_one_address_holds_no_more_connections_than_it_may() -> None:
+    async def scenario() -> None:
+        limits = ServerLimits(max_connections_per_address=2)
+        async with serving(limits=limits) as (server, port):
+            async with wire(port) as first, wire(port) as second:
+                for each in (first, second):
+                    each.send(GET)
+                    assert await status_of(each) == 200
+                async with wire(port) as third:
+                    assert (await third.rest()).startswith(b"HTTP/1.1 503")
+            await all_closed(server)
+            async with wire(port) as later:
+                later.send(GET)
+                assert await status_of(later) == 200
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost:", GET])
 def test_one_connection_too_many_takes_the_place_of_the_oldest_that_only_waits(
     sent: bytes,

@@ -147,6 +147,12 @@ class ServerConnection(asyncio.BufferedProtocol):
             return
         self._read_deadline = self._loop.time() + limits.idle_timeout
 
+    @property
+    def address(self) -> str:
+        """The IP address at the other end, "" where there is none."""
+        name = self._transport.get_extra_info("peername")
+        return str(name[0]) if isinstance(name, tuple) else ""
+
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Tell the handler, if one is running, and forget the connection."""
         self._lost = True

@@ -21,6 +21,9 @@ class ServerLimits:
 
     max_connections: int = 4096
     """Open connections per process; one more takes the place of an idle one, or gets 503."""
+    max_connections_per_address: int = 0
+    """Open connections of one address (IPv6: one subscriber's network); one more gets 503. 0 for
+    no limit of its own."""
     max_head: int = 64 * 1024
     """Request line and header fields together."""
     max_target: int = 16 * 1024

@@ -11,12 +11,14 @@ import asyncio
 import email.utils
 import socket
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from postroad.adapters.http_connection import ServerConnection
 from postroad.adapters.http_deadlines import Deadlines
 from postroad.adapters.http_exchange import Peer, Request, Responder
 from postroad.adapters.http_limits import RECEIVE_BUFFER, ServerLimits
+from postroad.adapters.http_sources import source_of
 from postroad.adapters.tls_peers import PeerChains, SwitchableContext
 from postroad.errors import ConfigurationError
 
@@ -72,8 +74,9 @@ class HttpServer:
         self.draining = False
         self.incoming = memoryview(bytearray(RECEIVE_BUFFER))
         self._on_failure = on_failure
-        self._connections: dict[ServerConnection, None] = {}
-        """In the order in which they were opened."""
+        self._connections: dict[ServerConnection, str] = {}
+        """With their sources where those are counted, in the order in which they were opened."""
+        self._by_source: Counter[str] = Counter()
         self._deadlines = Deadlines()
         self._listeners: list[Listener] = []
         self._chains = PeerChains()
@@ -138,7 +141,11 @@ class HttpServer:
         accepted = not self.draining and (
             len(self._connections) < self.limits.max_connections or self._make_room()
         )
-        self._connections[connection] = None
+        source = source_of(connection.address) if self.limits.max_connections_per_address else ""
+        if source:
+            self._by_source[source] += 1
+            accepted &= self._by_source[source] <= self.limits.max_connections_per_address
+        self._connections[connection] = source
         self._deadlines.add(connection)
         self._empty.clear()
         return accepted
@@ -156,7 +163,11 @@ class HttpServer:
 
     def closed(self, connection: ServerConnection) -> None:
         """Forget a connection."""
-        self._connections.pop(connection, None)
+        source = self._connections.pop(connection, "")
+        if source:
+            self._by_source[source] -= 1
+            if not self._by_source[source]:
+                del self._by_source[source]
         self._deadlines.discard(connection)
         if not self._connections:
             self._empty.set()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import OrderedDict, deque
 from typing import Final
 
+from postroad.adapters.http_sources import source_of
+
 MAX_SOURCES: Final = 10_000
 """Sources that are remembered; of more, those that asked longest ago are forgotten."""
-_IPV6_NETWORK: Final = 64
-"""Bits that one IPv6 subscriber has in common; all addresses below count as one source."""
 
 
 class RateLimit:
@@ -38,16 +37,3 @@ class RateLimit:
             return False
         times.append(at)
         return True
-
-
-def source_of(address: str) -> str:
-    """What counts as one source: an IPv4 address, or the network of an IPv6 subscriber."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((int(parsed), _IPV6_NETWORK), strict=False))

@@ -50,6 +50,13 @@ class Fault:
     string: str
     actor: str = ""
     detail: str = ""
+    retry_after: int = 0
+    """Seconds after which the same request may do better; 0 when nobody can tell."""
+
+    @property
+    def http_headers(self) -> HeaderList:
+        """What the fault adds to the head of an HTTP answer."""
+        return (("Retry-After", str(self.retry_after)),) if self.retry_after else ()
 
     @property
     def is_remote_server_error(self) -> bool:
@@ -79,7 +86,8 @@ def fault_of(
         if error.prefix[:1] != (CONSUMER_FAULT,):
             error.within(*side_prefix)
         code = error.fault_code
-        return Fault(spell(code, dialect), error.message, "", detail_id)
+        retry_after = getattr(error, "retry_after", 0)
+        return Fault(spell(code, dialect), error.message, "", detail_id, retry_after)
     code = ".".join((*side_prefix, FaultCode.INTERNAL_ERROR))
     return Fault(spell(code, dialect), "Internal error", "", detail_id)
 
@@ -157,7 +165,8 @@ def rest_error(fault: Fault, accept: Sequence[str]) -> RestError:
             f"<detail>{_xml_text(fault.detail)}</detail></error>"
         ).encode()
         content_type = f"{xml_type};charset=utf-8"
-    return RestError(status, (("Content-Type", content_type), ("X-Road-Error", code)), body)
+    headers = (("Content-Type", content_type), ("X-Road-Error", code), *fault.http_headers)
+    return RestError(status, headers, body)
 
 
 def _accepted_xml_type(accept: Sequence[str]) -> str | None:

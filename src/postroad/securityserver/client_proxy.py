@@ -6,6 +6,7 @@ is answered only when everything the provider's server sent has been verified an
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -26,6 +27,7 @@ from postroad.messages.events import Direction
 from postroad.messages.faults import CLIENT_SIDE, fault_of, parse_soap_fault, remote_fault
 from postroad.securityserver.body_logging import loggable
 from postroad.securityserver.consumer_authentication import check_consumer
+from postroad.securityserver.flood_limits import FloodLimit
 from postroad.securityserver.messagelog.records import Direction as LogDirection
 from postroad.securityserver.messagelog.records import Side, build_record
 from postroad.securityserver.rest_consumer import RestConsumer
@@ -89,6 +91,8 @@ class ClientProxy:
     new_id: Callable[[], str]
     dialect: Dialect
     internal_certificate: Callable[[], bytes | None]
+    flood: FloodLimit = field(default_factory=lambda: FloodLimit(0.0, time.monotonic))
+    """How often one client may ask."""
     cache: VerificationCache = field(default_factory=VerificationCache)
     """Verdicts on signatures of a moment ago; the roles of one process may share it."""
 
@@ -169,6 +173,7 @@ async def _exchange(
     snapshot, at = proxy.snapshot(), proxy.clock.now()
     snapshot.globalconf.ensure_valid(at)  # (2)
     check_client(proxy, snapshot, request, message.client)  # (3) (4)
+    proxy.flood.admit(message.client)
     servers = proxy.choose_servers(snapshot, message.service, message.target_server)  # (5)
     own_ocsp = proxy.own_ocsp(snapshot)
 

@@ -7,6 +7,7 @@ sees nothing that isn't verified, allowed and logged.
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -28,6 +29,7 @@ from postroad.messages.faults import PROVIDER_SIDE, encode_soap_fault, fault_of
 from postroad.securityserver.body_logging import loggable
 from postroad.securityserver.builtin_services import BuiltinServices
 from postroad.securityserver.client_versions import check_client_version
+from postroad.securityserver.flood_limits import FloodLimit
 from postroad.securityserver.group_membership import group_membership
 from postroad.securityserver.messagelog.records import Direction as LogDirection
 from postroad.securityserver.messagelog.records import Side, build_record
@@ -87,6 +89,8 @@ class ServerProxy:
     new_id: Callable[[], str]
     dialect: Dialect
     builtin: BuiltinServices = field(default_factory=BuiltinServices)
+    flood: FloodLimit = field(default_factory=lambda: FloodLimit(0.0, time.monotonic))
+    """How often one client may ask."""
     cache: VerificationCache = field(default_factory=VerificationCache)
     """Verdicts on signatures of a moment ago; the roles of one process may share it."""
 
@@ -163,6 +167,7 @@ async def _exchange(
         _note_request(report, message)
         report.trace.step("authorise")
         judged.append((message, _judge(proxy, first, request, received, provider, message, report)))
+        proxy.flood.admit(message.client)
         report.trace.step("receive")
 
     decoder = TransportDecoder(

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Final
 from postroad.adapters.http_client import ClientTls
 from postroad.adapters.http_head import Url
 from postroad.errors import FaultCode, TrustError
+from postroad.securityserver.service_networks import refuse_link_local
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Sequence
 
     from postroad.adapters.http_client import ClientExchange, HttpClient
+    from postroad.adapters.http_dialing import Guard
     from postroad.securityserver.serverconf.snapshot import ClientView, ServiceEntry
 
 CONNECT_TIMEOUT: Final = 30.0
@@ -30,8 +32,14 @@ _MAX_HOSTS: Final = 1024
 class InformationSystems:
     """Calls services; fulfils ``ServiceCaller``. ``context`` is asked once per host."""
 
-    def __init__(self, client: HttpClient, context: Callable[[], ssl.SSLContext]) -> None:
+    def __init__(
+        self,
+        client: HttpClient,
+        context: Callable[[], ssl.SSLContext],
+        guard: Guard = refuse_link_local,
+    ) -> None:
         self._client = client
+        self._guard = guard
         self._context = context
         self._tls: OrderedDict[tuple[ssl.SSLContext, str], ClientTls] = OrderedDict()
 
@@ -66,6 +74,7 @@ class InformationSystems:
             verify_peer=pin if is_tls and service.verify_tls else None,
             response_timeout=service.timeout or math.inf,
             connect_timeout=CONNECT_TIMEOUT,
+            guard=self._guard,
         )
 
     def _tls_for(self, host: str) -> ClientTls:

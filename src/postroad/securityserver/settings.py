@@ -20,6 +20,7 @@ from postroad.adapters.hardware_devices import DeviceSettings, check_device_name
 from postroad.adapters.signer_protocol import KeyAlgorithm
 from postroad.errors import ConfigurationError, PostroadError
 from postroad.identifiers import SecurityServerId, SubsystemId
+from postroad.securityserver.service_networks import ServiceNetworks
 from postroad.securityserver.settings_layers import checked, layers_of, merged
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Rate = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class ServerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -51,6 +53,10 @@ class ClientProxySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     https_port: Port = 8443
     verify_client_certificate: bool = True
     """Whether SSLAUTH clients must show one of their registered certificates."""
+    requests_per_second_per_client: Rate = 0.0
+    """How often one client (subsystem) may ask; 0 for no limit."""
+    connections_per_address: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Open connections of one address to each worker; 0 for no limit of its own."""
 
 
 class ServerProxySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -63,6 +69,10 @@ class ServerProxySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     peer_port: Port = 5500
     """The port that other servers' server proxies listen on."""
     peer_ocsp_port: Port = 5577
+    requests_per_second_per_client: Rate = 0.0
+    """How often one client of another server may ask; 0 for no limit."""
+    connections_per_address: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Open connections of one address to each worker; 0 for no limit of its own."""
     min_supported_client_version: str = ""
     """The oldest release of consumers' servers that is answered, as ``7.6.0``; empty for any."""
     close_after_response: bool = False
@@ -70,6 +80,16 @@ class ServerProxySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     connect_timeout: Seconds = 30.0
     response_timeout: Seconds = 600.0
     """How long a provider's server may take until the first byte of its answer."""
+
+
+class ServicesSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the services of our clients may be."""
+
+    allowed_networks: tuple[str, ...] = ()
+    """The networks that services may be in, as ``10.0.0.0/8``; empty for any. Link-local addresses
+    are refused unless a network here holds them."""
+    denied_networks: tuple[str, ...] = ()
+    """Networks that no service may be in, whatever ``allowed_networks`` says."""
 
 
 class MessageLogSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -250,6 +270,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     server: ServerSection
     client_proxy: ClientProxySection = ClientProxySection()
     server_proxy: ServerProxySection = ServerProxySection()
+    services: ServicesSection = ServicesSection()
     message_log: MessageLogSection = MessageLogSection()
     configuration_client: ConfigurationClientSection = ConfigurationClientSection()
     monitoring: MonitoringSection = MonitoringSection()
@@ -270,6 +291,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def home_path(self) -> Path:
         """The home directory."""
         return Path(self.home)
+
+    @property
+    def service_networks(self) -> ServiceNetworks:
+        """Where services may be called."""
+        return ServiceNetworks.parse(self.services.allowed_networks, self.services.denied_networks)
 
     @property
     def anchor_path(self) -> Path:
@@ -471,6 +497,7 @@ def _check(settings: Settings, source: str) -> None:
         raise ConfigurationError(f"{source}: messagelog_key_id must name the key to encrypt with")
     _check_health_port(settings, source)
     check_device_names(settings.devices, source=source)
+    _ = settings.service_networks
     if settings.tokens.pin_file and settings.tokens.pin_command:
         raise ConfigurationError(f"{source}: [tokens]: give a pin_file or a pin_command, not both")
     oldest = settings.server_proxy.min_supported_client_version

@@ -147,7 +147,7 @@ class SoapConsumer:
     async def refuse(self, responder: Responder, fault: Fault, xml: bytes) -> int:
         """A SOAP fault; that of a service is passed on as it came."""
         body = xml or encode_soap_fault(fault)
-        headers = (("Content-Type", _fault_type(body)), ("SOAPAction", ""))
+        headers = (("Content-Type", _fault_type(body)), ("SOAPAction", ""), *fault.http_headers)
         await responder.respond(200, headers, body)
         return 200
 

@@ -11,6 +11,7 @@ import contextlib
 import gc
 import os
 import signal
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +19,7 @@ import uvloop
 
 from postroad.adapters import machine
 from postroad.adapters.http_client import HttpClient
-from postroad.adapters.http_limits import ClientLimits
+from postroad.adapters.http_limits import ClientLimits, ServerLimits
 from postroad.adapters.http_server import HttpServer
 from postroad.adapters.ipc import IpcClient
 from postroad.adapters.kernel import forbid_memory_dumps, keep_freed_memory
@@ -43,6 +44,7 @@ from postroad.securityserver.client_proxy import (
 from postroad.securityserver.environment.answering import EnvironmentalMonitoring
 from postroad.securityserver.exchange_report import ExchangeReport
 from postroad.securityserver.exchange_trace import Tracing
+from postroad.securityserver.flood_limits import FloodLimit
 from postroad.securityserver.internal_tls import ensure_internal_identity
 from postroad.securityserver.messagelog.stamping_job import build_stamping
 from postroad.securityserver.metadata_services import MetadataServices
@@ -124,8 +126,16 @@ class Worker:
         self._stamping: TimestampingJob | None = None
         self._https: Listener | None = None
         self._peer_port: Listener | None = None
-        self.client_server = HttpServer(self._serve_consumer, on_failure=self._failed)
-        self.peer_server = HttpServer(self._serve_peer, on_failure=self._failed)
+        self.client_server = HttpServer(
+            self._serve_consumer,
+            _limits(settings.client_proxy.connections_per_address),
+            on_failure=self._failed,
+        )
+        self.peer_server = HttpServer(
+            self._serve_peer,
+            _limits(settings.server_proxy.connections_per_address),
+            on_failure=self._failed,
+        )
         self.ocsp_server = HttpServer(OcspResponder(self._find_ocsp), on_failure=self._failed)
         self.monitoring = IpcClient(settings.monitoring_socket, what="background process")
         self.observations = self._make_buffer()
@@ -175,11 +185,19 @@ class Worker:
             new_id=new_uuid,
             dialect=self.dialect,
             internal_certificate=lambda: self.internal.certificate.der,
+            flood=self._flood_limit(self.settings.client_proxy.requests_per_second_per_client),
             cache=self.cache,
         )
 
+    def _flood_limit(self, rate: float) -> FloodLimit:
+        """This worker's share of a limit for the whole server."""
+        return FloodLimit(rate / self.settings.server.workers, time.monotonic)
+
     def _make_server_proxy(self) -> ServerProxy:
-        services = InformationSystems(self.services, lambda: self._service_context)
+        section = self.settings.server_proxy
+        services = InformationSystems(
+            self.services, lambda: self._service_context, self.settings.service_networks.guard
+        )
         return ServerProxy(
             settings=self.settings,
             clock=self.clock,
@@ -190,6 +208,7 @@ class Worker:
             verdicts=self.verdicts,
             new_id=new_uuid,
             dialect=self.dialect,
+            flood=self._flood_limit(section.requests_per_second_per_client),
             builtin=replace(
                 MetadataServices(services, new_uuid).builtin,
                 owner_soap=self._make_monitoring_services(),
@@ -466,6 +485,10 @@ class Worker:
 
     def _failed(self, request: Request, error: Exception) -> None:
         self.log.debug("request failed", target=request.target[:200], error=str(error))
+
+
+def _limits(connections_per_address: int) -> ServerLimits:
+    return ServerLimits(max_connections_per_address=connections_per_address)
 
 
 def run_worker(settings: Settings, index: int) -> None:

@@ -10,7 +10,7 @@ import threading
 from collections import OrderedDict, deque
 from typing import Final
 
-from postroad.centralserver.rate_limit import source_of
+from postroad.adapters.http_sources import source_of
 
 MAX_KEYS: Final = 10_000
 _OF_ADDRESS: Final = (10, 60.0)

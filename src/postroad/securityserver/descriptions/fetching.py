@@ -9,20 +9,20 @@ HttpUrlConnectionConfig.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from postroad.adapters.http_client import ClientTls, HttpClient
 from postroad.adapters.http_head import Url
 from postroad.adapters.tls import provider_client_context
-from postroad.errors import FaultCode, RefusedRequest, UnavailablePeer
+from postroad.errors import FaultCode, UnavailablePeer
 from postroad.messages.wsdl_masking import MAX_DESCRIPTION_BYTES
 from postroad.securityserver.descriptions.openapi import derive_openapi
 from postroad.securityserver.descriptions.openapi_validation import find_violations
 from postroad.securityserver.descriptions.wsdl import derive_wsdl
 from postroad.securityserver.serverconf.models import DescriptionType
 from postroad.securityserver.serverconf.services import check_url
+from postroad.securityserver.service_networks import refuse_link_local
 
 if TYPE_CHECKING:
     from postroad.securityserver.descriptions.derived import Derived
@@ -73,12 +73,3 @@ async def fetch_document(url: str, identity: InternalIdentity) -> bytes:
             code=FaultCode.HTTP_ERROR,
         )
     return answer.body
-
-
-def refuse_link_local(address: str) -> None:
-    """Refuse addresses at which no service can be, but secrets of the machine may (clouds)."""
-    where = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(where, ipaddress.IPv6Address) and where.ipv4_mapped is not None:
-        where = where.ipv4_mapped
-    if where.is_link_local or where.is_multicast or where.is_unspecified:
-        raise RefusedRequest(f"nothing is fetched from {address}", code=FaultCode.BAD_REQUEST)

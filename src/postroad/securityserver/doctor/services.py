@@ -99,7 +99,8 @@ async def connect(patient: Patient, backend: Backend, context: ssl.SSLContext) -
     """Connect, and look at the certificate."""
 
     async def shake() -> bytes | None:
-        sock = await dial(backend.host, backend.port, timeout=CONNECT_SECONDS)
+        guard = patient.settings.service_networks.guard
+        sock = await dial(backend.host, backend.port, timeout=CONNECT_SECONDS, guard=guard)
         if not backend.is_tls:
             sock.close()
             return None
