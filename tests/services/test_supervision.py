@@ -33,6 +33,8 @@ def serve(name, ignore=False):
         note(f"stopped {name}")
         sys.exit(0)
     signal.signal(signal.SIGTERM, signal.SIG_IGN if ignore else stop)
+    if name.startswith("reloading"):
+        signal.signal(signal.SIGHUP, lambda *_: note(f"reloaded {name}"))
     note(f"started {name}")
     while True:
         time.sleep(0.02)
@@ -143,6 +145,17 @@ def test_kills_a_child_that_does_not_stop(run: Callable[..., Running]) -> None:
     wait_for(lambda: "started deaf" in running.events())
     assert running.stop() == 1
     assert "process killed deaf" in running.events()
+
+
+def test_who_reloads_is_told_to_and_nobody_dies_of_it(run: Callable[..., Running]) -> None:
+    running = run('[child("a"), child("deaf", reloads=True), child("reloading", reloads=True)]')
+    wait_for(lambda: sum(event.startswith("started") for event in running.events()) == 3)
+    wait_for(lambda: running.status()["state"] == "running")
+    running.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "reloaded reloading" in running.events())
+    assert [child["restarts"] for child in running.status()["children"]] == [0, 0, 0]
+    assert running.stop() == 0
+    assert not [event for event in running.events() if event.startswith("process ended")]
 
 
 def test_children_end_when_the_supervisor_is_killed(run: Callable[..., Running]) -> None:

@@ -13,6 +13,7 @@ import structlog
 
 from postroad.adapters.files import write_atomic
 from postroad.adapters.http_client import HttpClient
+from postroad.adapters.http_exchange import Request, Responder
 from postroad.adapters.logs import configure_logging
 from postroad.securityserver.internal_tls import load_internal_identity
 from postroad.securityserver.worker import Worker
@@ -251,3 +252,46 @@ def test_a_refused_exchange_leaves_a_whole_line_on_both_sides(
     assert lines["client"]["request_id"] == lines["server"]["request_id"]
     assert lines["client"]["peer_server"].endswith("/SS2")
     assert lines["server"]["peer_server"].endswith("/SS1")
+
+
+def test_settings_read_again_count_for_the_next_message_and_drop_none(tmp_path: Path) -> None:
+    async def story(world: World, workers: dict[str, Worker], ports: dict[str, int]) -> None:
+        url = f"http://{CONSUMER_HOST}:{ports['http']}{TARGET}"
+        worker = workers["SS1"]
+        path = worker.settings.home_path / "server.toml"
+        text = f"""
+            [server]
+            identifier = "{world.consumer.id.encoded()}"
+            [client_proxy]
+            host = "127.0.0.99"
+            requests_per_second_per_client = 0.25
+            [server_proxy]
+            peer_port = {ports["peer"]}
+            peer_ocsp_port = {ports["ocsp"]}
+            """
+        reached, go_on = asyncio.Event(), asyncio.Event()
+        at_once = world.service
+
+        async def slow(request: Request, responder: Responder) -> None:
+            reached.set()
+            await go_on.wait()
+            await at_once(request, responder)
+
+        world.service = slow
+        running = asyncio.ensure_future(fetch(url, world.client))
+        await reached.wait()
+        path.write_text("[server\n")
+        worker.reload()
+        assert worker.settings.client_proxy.requests_per_second_per_client == 0
+        path.write_text(text)
+        worker.reload()
+        go_on.set()
+        assert await running == b"hello"
+        assert worker.settings.client_proxy.host == CONSUMER_HOST
+        world.service = at_once
+        assert await fetch(url, world.client) == b"hello"
+        headers = (("X-Road-Client", CLIENT.encoded()),)
+        refused = await world.client.fetch("GET", url, headers=headers)
+        assert refused.header("retry-after") == "4"
+
+    with_workers(tmp_path, story)

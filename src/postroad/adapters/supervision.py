@@ -53,6 +53,8 @@ class Child:
     """Children with a lower number are stopped, and waited for, before those with a higher."""
     is_ready: Callable[[], bool] | None = None
     """Asked in the supervisor until it says yes; must answer at once."""
+    reloads: bool = False
+    """Whether it reads its settings again on SIGHUP; the others ignore that signal."""
     stop_timeout: float = 30.0
     """Seconds to finish in after SIGTERM, before SIGKILL."""
 
@@ -106,6 +108,8 @@ class Supervisor:
                 self._reap()
                 if received is not None and received.si_signo in {signal.SIGTERM, signal.SIGINT}:
                     self._stopping = True
+                if received is not None and received.si_signo == signal.SIGHUP:
+                    self._reload()
             return self._stop_all()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -142,6 +146,13 @@ class Supervisor:
 
     def _is_unsettled(self) -> bool:
         return any(life.state is not ChildState.RUNNING for life in self._lives)
+
+    def _reload(self) -> None:
+        """Pass SIGHUP on to those who read their settings again."""
+        self.report("settings are read again", {})
+        for life in self._lives:
+            if life.child.reloads and life.pid:
+                _signal(life.pid, signal.SIGHUP)
 
     # --- ends ------------------------------------------------------------------------------------
 
@@ -257,6 +268,8 @@ def _become(child: Child, parent: int) -> None:
     try:
         for number in _WATCHED:
             signal.signal(number, signal.SIG_DFL)
+        # One that doesn't reload, or not yet, must not die of being asked to.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
         kernel.die_with_parent(parent)
         kernel.name_process(f"postroad:{child.name}")

@@ -137,6 +137,7 @@ def children(settings: Settings, signer: SignerProcess) -> Sequence[Child]:
                 modules=_worker_modules(settings),
                 stop_order=_WORKERS,
                 is_ready=partial(_listens, settings),
+                reloads=True,
                 stop_timeout=_DRAIN,
             )
             for index in range(settings.server.workers)

@@ -59,6 +59,8 @@ from postroad.securityserver.provider_judgement import ProviderJudge
 from postroad.securityserver.routing import choose_servers
 from postroad.securityserver.server_proxy import ServerProxy, serve_peer
 from postroad.securityserver.service_caller import InformationSystems
+from postroad.securityserver.settings import load_settings
+from postroad.securityserver.settings_reload import reloaded
 from postroad.securityserver.signing import BatchingSigner
 from postroad.securityserver.snapshots import OwnCertificates, Snapshots
 
@@ -269,6 +271,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
         await self.start()
         self.log.info("worker started", worker=self.index)
         try:
@@ -283,6 +286,25 @@ class Worker:
         finally:
             self.close()
             self.log.info("worker stopped", worker=self.index)
+
+    def reload(self) -> None:
+        """Read the settings again; running exchanges end with those they began with.
+
+        Settings that can't be read change nothing. Keys, certificates, rights and the global
+        configuration need no signal: they are followed all the time.
+        """
+        try:
+            read = load_settings(self.settings.home_path)
+        except PostroadError as error:
+            self.log.warning("settings not changed", why=error.message)
+            return
+        self.settings, waiting = reloaded(self.settings, read)
+        self.client_proxy = self._make_client_proxy()
+        self.server_proxy = self._make_server_proxy()
+        client, server = self.settings.client_proxy, self.settings.server_proxy
+        self.client_server.limits = _limits(client.connections_per_address)
+        self.peer_server.limits = _limits(server.connections_per_address)
+        self.log.info("settings read again", want_restart=list(waiting))
 
     async def start(self) -> None:
         """Open the ports that aren't 0; that for peers waits until the signer has lent the key."""
