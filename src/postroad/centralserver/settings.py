@@ -8,13 +8,13 @@ configuration, provider) is in the registry, not here.
 from __future__ import annotations
 
 import ipaddress
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
 from postroad.adapters.hardware_devices import DeviceSettings  # noqa: TC001 - msgspec reads it
+from postroad.adapters.settings_file import convert_settings, read_settings_text
 from postroad.centralserver.registry.management_requests import AutomaticApprovals
 from postroad.errors import ConfigurationError
 from postroad.globalconf.shared_parameters import NEWEST_VERSION, OLDEST_VERSION
@@ -238,28 +238,17 @@ def load_settings(home: Path) -> Settings:
     Raises ``ConfigurationError`` naming the key and what is wrong with it.
     """
     path = home / FILE_NAME
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        text = ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} can't be read: {error}") from error
+    text = read_settings_text(path, missing="")
     return parse_settings(text, home=home, source=str(path))
 
 
 def parse_settings(text: str, *, home: Path, source: str = FILE_NAME) -> Settings:
     """Read settings from TOML text; see :func:`load_settings`."""
+    settings = convert_settings(text, Settings, home=home, source=source)
     try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{source} is not TOML: {error}") from error
-    if "home" in data:
-        raise ConfigurationError(f"{source}: `home` is where the file lies; remove the key")
-    try:
-        settings = msgspec.convert({**data, "home": str(home.absolute())}, Settings)
         for network in settings.management_api.key_management_from:
             ipaddress.ip_network(network)
-    except ValueError as error:  # msgspec's are such, too
+    except ValueError as error:
         raise ConfigurationError(f"{source}: {error}") from error
     if settings.token.device is not None and not settings.token.device_pin_file:
         raise ConfigurationError(f"{source}: [token]: a device needs device_pin_file")

@@ -19,6 +19,7 @@ import click
 from postroad.adapters.files import read_bounded
 from postroad.centralserver.node import open_node
 from postroad.centralserver.registry.change import details_of
+from postroad.centralserver.signing_keys import KeyAlgorithm
 from postroad.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -46,6 +47,17 @@ def home_option(command: _Command) -> _Command:
         show_default=True,
         type=click.Path(file_okay=False, path_type=Path),
         help=f"Home directory of the Central Server (or {HOME_VARIABLE}).",
+    )(command)
+
+
+def algorithm_option(command: _Command) -> _Command:
+    """Give a command that makes a signing key the option ``--algorithm``."""
+    return click.option(
+        "--algorithm",
+        type=click.Choice([algorithm.value for algorithm in KeyAlgorithm]),
+        default=KeyAlgorithm.RSA.value,
+        show_default=True,
+        help="RSA 2048 or EC P-256; clients before 7.6 can't verify EC.",
     )(command)
 
 
@@ -137,13 +149,18 @@ def read_file(path: Path) -> bytes:
 
 
 def read_pin(settings: Settings, *, new: bool = False) -> str:
-    """The PIN of the signing keys: from its file, the environment, or asked for.
+    """The PIN of the signing keys; see :func:`read_signing_pin`."""
+    return read_signing_pin(settings.token.pin_file, PIN_VARIABLE, "central.toml", new=new)
+
+
+def read_signing_pin(pin_file: str, variable: str, settings_file: str, *, new: bool = False) -> str:
+    """The PIN of keys that sign configuration: from its file, the environment, or asked for.
 
     Raises ``ConfigurationError`` that tells the three ways when there is nobody to ask.
     """
-    if settings.token.pin_file:
-        return read_file(Path(settings.token.pin_file)).decode("utf-8", "replace").strip()
-    pin = os.environ.get(PIN_VARIABLE)
+    if pin_file:
+        return read_file(Path(pin_file)).decode("utf-8", "replace").strip()
+    pin = os.environ.get(variable)
     if pin:
         return pin
     if sys.stdin.isatty():
@@ -152,8 +169,8 @@ def read_pin(settings: Settings, *, new: bool = False) -> str:
         )
         return answer
     raise ConfigurationError(
-        f"the PIN of the signing keys is needed: set {PIN_VARIABLE}, or `pin_file` in the section "
-        "[token] of central.toml, or start from a terminal"
+        f"the PIN of the signing keys is needed: set {variable}, or `pin_file` in the section "
+        f"[token] of {settings_file}, or start from a terminal"
     )
 
 

@@ -20,6 +20,7 @@ from postroad.centralserver.registry.provider import (
 from postroad.centralserver.registry.provider_registration import register_management_provider
 from postroad.centralserver.signing_keys import KeyAlgorithm
 from postroad.cli.central_context import (
+    algorithm_option,
     changing,
     home_option,
     json_option,
@@ -44,13 +45,7 @@ def key() -> None:
 
 @key.command("generate")
 @click.argument("source", type=_SOURCE)
-@click.option(
-    "--algorithm",
-    type=click.Choice([algorithm.value for algorithm in KeyAlgorithm]),
-    default=KeyAlgorithm.RSA.value,
-    show_default=True,
-    help="RSA 2048 or EC P-256; clients before 7.6 can't verify EC.",
-)
+@algorithm_option
 @home_option
 def generate_key(source: str, algorithm: str, home: Path) -> None:
     """Make a key for a source and announce it; the anchor changes."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,7 +11,7 @@ import click
 from postroad.adapters.files import write_atomic
 from postroad.adapters.system_clock import SystemClock
 from postroad.centralserver.signing_keys import KeyAlgorithm, SigningToken, initialize_token
-from postroad.cli.central_context import read_file
+from postroad.cli.central_context import algorithm_option, read_file, read_signing_pin
 from postroad.configurationproxy import instances
 from postroad.configurationproxy.publishing import published
 from postroad.configurationproxy.settings import FILE_NAME, Settings, load_settings
@@ -118,13 +116,7 @@ def create_instance(name: str, anchor: Path, validity: int, federations: str, ho
 
 @command.command("add-signing-key")
 @_NAME
-@click.option(
-    "--algorithm",
-    type=click.Choice([algorithm.value for algorithm in KeyAlgorithm]),
-    default=KeyAlgorithm.RSA.value,
-    show_default=True,
-    help="RSA 2048 or EC P-256; clients before 7.6 can't verify EC.",
-)
+@algorithm_option
 @_home_option
 def add_signing_key(name: str, algorithm: str, home: Path) -> None:
     """Make a signing key and announce it; the first one is active."""
@@ -288,17 +280,4 @@ def _token(settings: Settings) -> SigningToken:
 
 
 def _read_pin(settings: Settings, *, new: bool = False) -> str:
-    if settings.token.pin_file:
-        return read_file(Path(settings.token.pin_file)).decode("utf-8", "replace").strip()
-    pin = os.environ.get(PIN_VARIABLE)
-    if pin:
-        return pin
-    if sys.stdin.isatty():
-        answer: str = click.prompt(
-            "PIN of the signing keys", hide_input=True, confirmation_prompt=new, err=True
-        )
-        return answer
-    raise ConfigurationError(
-        f"the PIN of the signing keys is needed: set {PIN_VARIABLE}, or `pin_file` in the section "
-        f"[token] of {FILE_NAME}, or start from a terminal"
-    )
+    return read_signing_pin(settings.token.pin_file, PIN_VARIABLE, FILE_NAME, new=new)

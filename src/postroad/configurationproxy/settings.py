@@ -6,12 +6,12 @@ one proxy instance is in a file of its own (``instances``). Source: reference ``
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
+from postroad.adapters.settings_file import convert_settings, read_settings_text
 from postroad.errors import ConfigurationError
 from postroad.globalconf.shared_parameters import NEWEST_VERSION, OLDEST_VERSION
 
@@ -107,18 +107,8 @@ def load_settings(home: Path) -> Settings:
     Raises ``ConfigurationError`` naming the key and what is wrong with it.
     """
     path = home / FILE_NAME
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-        if "home" in data:
-            raise ConfigurationError(f"{path}: `home` is where the file lies; remove the key")
-        return msgspec.convert({**data, "home": str(home.absolute())}, Settings)
-    except FileNotFoundError:
-        raise ConfigurationError(
-            f"{path} does not exist; make it with `postroad confproxy init --home {home}`"
-        ) from None
-    except OSError as error:
-        raise ConfigurationError(f"{path} can't be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is not TOML: {error}") from error
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(f"{path}: {error}") from error
+    missing = ConfigurationError(
+        f"{path} does not exist; make it with `postroad confproxy init --home {home}`"
+    )
+    text = read_settings_text(path, missing=missing)
+    return convert_settings(text, Settings, home=home, source=str(path))

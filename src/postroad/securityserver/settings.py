@@ -17,6 +17,7 @@ import msgspec
 
 from postroad.adapters.files import write_atomic
 from postroad.adapters.hardware_devices import DeviceSettings, check_device_names
+from postroad.adapters.settings_file import read_settings_text
 from postroad.adapters.signer_protocol import KeyAlgorithm
 from postroad.errors import ConfigurationError, PostroadError
 from postroad.identifiers import SecurityServerId, SubsystemId
@@ -439,14 +440,10 @@ def load_settings(home: Path, environ: Mapping[str, str] | None = None) -> Setti
 def read_settings_file(home: Path) -> str:
     """The text of ``server.toml``; raises as :func:`load_settings`."""
     path = home / "server.toml"
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigurationError(
-            f"{path} does not exist; make it with `postroad server init --home {home}`"
-        ) from None
-    except OSError as error:
-        raise ConfigurationError(f"{path} can't be read: {error.strerror}") from error
+    missing = ConfigurationError(
+        f"{path} does not exist; make it with `postroad server init --home {home}`"
+    )
+    return read_settings_text(path, missing=missing)
 
 
 def rewrite_identifier(home: Path, before: SecurityServerId, after: SecurityServerId) -> None:
