@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from postroad.adapters.tokens import SoftwareToken
 from postroad.centralserver.node import (
     CentralServerNode,
     NewInstance,
@@ -61,6 +62,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SigningTok
     home = tmp_path_factory.mktemp("central")
     node = plain_node(home, MovingClock())
     new = NewInstance(instance="DEV", address="cs.example", pin=PIN, algorithm=KeyAlgorithm.EC)
+    # Stored with the PIN, so every later try at it is as cheap.
+    SoftwareToken(node.settings.token_path, scrypt_n=2).initialise(PIN)
     token = initialize_node(node, new, "tester")
     with node.changing("tester") as change:
         fill(change)

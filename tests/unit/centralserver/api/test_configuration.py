@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import pytest
-
 from postroad.centralserver.roles import Role
 from postroad.globalconf import extensions
 from postroad.globalconf.anchor import Anchor, fingerprint
@@ -46,10 +44,9 @@ def test_a_token_is_closed_and_opened(api: ManagementApi) -> None:
     assert PIN not in api.node.settings.audit_log_path.read_text()
 
 
-def test_a_caller_tries_few_pins(api: ManagementApi, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_caller_tries_few_pins(api: ManagementApi) -> None:
     api.ask("PUT", "/tokens/0/logout")
     caller = api.key(Role.SECURITY_OFFICER)
-    monkeypatch.setattr("postroad.adapters.tokens.SCRYPT_N", 2)
 
     def attempt() -> int:
         answer = api.client.request(
