@@ -30,7 +30,7 @@ from postroad.demo.descriptions import (
     SOAP_VERSION,
     WSDL_PATH,
 )
-from postroad.demo.layout import SERVICE_CODE, Layout, Party
+from postroad.demo.layout import HEALTH_CHECK_PORT, SERVICE_CODE, Layout, Party
 from postroad.errors import ConfigurationError
 from postroad.management.requests import ServiceCode
 from postroad.securityserver.descriptions.fetching import fetch_document
@@ -85,6 +85,11 @@ ocsp_host = "{address}"
 [configuration_client]
 update_interval = {UPDATE_INTERVAL}
 allowed_federations = "{layout.cast.federations}"
+
+[monitoring]
+health_check_host = "{address}"
+health_check_port = {HEALTH_CHECK_PORT}
+metrics = true
 
 [message_log]
 database = "{parts.message_log}"

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MEMBER_CLASSES = (("GOV", "Government"), ("COM", "Companies"))
 SERVICE_CODE = "population"
+HEALTH_CHECK_PORT = 5588
+"""As in the reference's containers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,10 @@ class Layout:
     def management_client_certificate(self) -> Path:
         """What the Security Server of the management services shows to the Central Server."""
         return self.home / "management-client.pem"
+
+    def health_url(self, party: Party) -> str:
+        """Where load balancers and Prometheus ask a Security Server."""
+        return f"http://{self.address(party.number)}:{HEALTH_CHECK_PORT}"
 
     def server_home(self, party: Party) -> Path:
         """A Security Server's folder."""
