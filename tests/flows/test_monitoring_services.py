@@ -340,7 +340,6 @@ def test_a_long_answer_is_continued(tmp_path: Path) -> None:
         (between(-1, 5), "Records from timestamp is a negative number"),
         (between(0, -5), "Records to timestamp is a negative number"),
         (between(5, 4), "Records to timestamp is earlier than records from timestamp"),
-        (between(NOW_S - 60, NOW_S), f"Records not available from {NOW_S - 60} yet"),
         (
             between(0, 5, spec=fields_wanted("id")),
             "Unknown output field in search criteria: id",
@@ -361,6 +360,16 @@ def test_a_bad_question_is_the_fault_of_who_asks(tmp_path: Path, question: str, 
         fault = fault_of(await stand.ask(question))
         assert fault.code == "client.invalid_request"
         assert fault.string.startswith(why)
+
+    within(tmp_path, story)
+
+
+def test_what_is_not_available_yet_is_not_asked_for(tmp_path: Path) -> None:
+    async def story(stand: Stand) -> None:
+        fault = fault_of(await stand.ask(between(NOW_S - 60, NOW_S)))
+        assert fault.code == "client.invalid_request"
+        assert fault.string == f"Records not available from {NOW_S - 60} yet"
+        assert records_of(await stand.ask(between(NOW_S - 61, NOW_S))) == []
 
     within(tmp_path, story)
 
@@ -405,6 +414,41 @@ def test_health_data_tell_how_services_have_been_doing(tmp_path: Path) -> None:
         answer = await stand.ask(criteria, code="getSecurityServerHealthData")
         root = parse(answer.body)
         assert all_of("serviceEvents") == []
+
+    within(tmp_path, story)
+
+
+def test_records_are_removed_after_their_time(tmp_path: Path) -> None:
+    async def story(stand: Stand) -> None:
+        await stand.world.call()
+        await stand.store()
+        assert (await stand.service.clean()).facts == {"removed": 0}
+        stand.let_pass(2 * 86_400 + 1)
+        assert (await stand.service.clean()).facts == {"removed": 1}
+
+    within(tmp_path, story, section={"keep_records_for": 2.0})
+
+
+def test_many_questions_at_a_time_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(stand: Stand) -> None:
+        stand.let_pass(100)
+        fault = fault_of(await stand.ask(between(0, NOW_S)))
+        assert fault.code == "server.serverproxy.internal_error"
+        assert "too many questions" in fault.string
+
+    monkeypatch.setattr("postroad.securityserver.opmonitoring.service.MAX_QUESTIONS", 0)
+    within(tmp_path, story)
+
+
+def test_a_database_that_cannot_be_used_is_not_described_to_others(tmp_path: Path) -> None:
+    async def story(stand: Stand) -> None:
+        stand.let_pass(100)
+        (stand.world.provider.home / "db" / "opmonitor.sqlite").unlink()
+        fault = fault_of(await stand.ask(between(0, NOW_S)))
+        assert fault.code == "server.serverproxy.internal_error"
+        assert "sqlite" not in fault.string
 
     within(tmp_path, story)
 
