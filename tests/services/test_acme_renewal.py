@@ -10,17 +10,31 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from postroad.adapters.signer_protocol import CertificateRecord, CertificateStatus
 from postroad.adapters.system_clock import SystemClock
+from postroad.cli import server_acme
 from postroad.clock import FixedClock
 from postroad.crypto.certificates import Certificate
-from postroad.errors import UnavailablePeer
+from postroad.errors import FaultCode, UnavailablePeer
+from postroad.globalconf.view import GlobalConfiguration
+from postroad.securityserver import globalconf_files
 from postroad.securityserver.acme.renewal import Renewal, RenewalReport
+from postroad.securityserver.acme.renewal_job import RenewalJob
 from postroad.securityserver.acme.renewal_state import RenewalStates
+from postroad.securityserver.jobs import Outcome
 from postroad.securityserver.ocsp_fetching import OcspClient
+from postroad.securityserver.serverconf.snapshot import (
+    FORMAT,
+    ClientEntry,
+    ServerConfSnapshot,
+    SnapshotFile,
+    store_snapshot,
+)
 from postroad.securityserver.settings import Settings
 from postroad.securityserver.snapshots import OcspDirectory
+from postroad.trustlab.faults import FaultPlan
 from support.acme import Bench, acme_bench
 from support.trust import OWNER
 
@@ -281,3 +295,75 @@ def test_two_never_work_on_orders_at_a_time(desk: Desk) -> None:
     with desk.bench.book.locked() as first, desk.bench.book.locked() as second:
         assert first
         assert not second
+
+
+class Configuration:
+    """What the configuration client has stored."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+
+    async def get(self) -> GlobalConfiguration:
+        return self.bench.globalconf()
+
+
+def test_job_continues_what_a_person_began_and_tells_how_it_went(desk: Desk) -> None:
+    bench = desk.bench
+    store_snapshot(
+        bench.settings.snapshot_path,
+        ServerConfSnapshot(
+            format=FORMAT,
+            revision=1,
+            server=bench.settings.server_id.encoded(),
+            clients=(ClientEntry(OWNER.encoded(), "registered", "NOSSL", (), (), (), ()),),
+            timestamping=(),
+        ),
+    )
+
+    def look() -> Outcome:
+        async def run(signer, http) -> Outcome:
+            job = RenewalJob(
+                bench.settings,
+                signer,
+                Configuration(bench),
+                SnapshotFile(bench.settings.snapshot_path),
+                http,
+                SystemClock(),
+            )
+            return await job.run()
+
+        return bench.run(run)
+
+    bench.wanted(signing=True)
+    bench.lab.home.store_faults(FaultPlan.parse(b'{"acme": {"stopped": true}}'))
+    outcome = look()
+    assert outcome.error is not None
+    assert outcome.error.code is FaultCode.ACME_FAILED
+    assert "status 503" in str(outcome.facts["failed"])
+    assert (bench.settings.acme_path / "renewals.json").stat().st_mode & 0o777 == 0o600
+    with bench.book.locked() as is_ours:
+        assert is_ours
+        assert look().silent  # somebody else is at work
+    bench.lab.home.store_faults(FaultPlan())
+    (bench.settings.acme_path / "renewals.json").unlink()
+    assert look().error is None
+    assert bench.book.unfinished() == []
+    assert [each.member for each in desk.records()] == [OWNER.encoded()]
+
+
+def test_command_orders_a_certificate(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = desk.bench
+    globalconf = bench.globalconf()
+    monkeypatch.setattr(globalconf_files, "load_globalconf", lambda _settings: globalconf)
+    monkeypatch.setattr(server_acme, "local_members", lambda _settings: frozenset({OWNER}))
+    command = ["--home", str(bench.home), "--ca", "Lab CA"]
+    result = CliRunner().invoke(server_acme.order, [*command, "--usage", "auth"])
+    assert result.exit_code == 0, result.exception
+    assert Certificate.from_der(desk.record(result.output.strip()).der).is_authentication()
+    result = CliRunner().invoke(
+        server_acme.order, [*command, "--usage", "sign", "--member", "TEST/GOV/9"]
+    )
+    assert "no client" in str(result.exception)
+    command[-1] = "Other CA"
+    result = CliRunner().invoke(server_acme.order, [*command, "--usage", "auth"])
+    assert "'Lab CA'" in str(result.exception)

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from postroad.adapters.signer_protocol import KeyUsage
+from postroad.crypto.chains import is_issued_by
 from postroad.crypto.profiles import member_of_sign_certificate
 from postroad.crypto.unreadable import UNREADABLE
 from postroad.errors import FaultCode, TrustError
@@ -29,7 +30,7 @@ def verify_delivery(
 ) -> None:
     """Refuse what was not ordered: ``TrustError`` (``cert_import_failed``) with the reason.
 
-    Whether an approved service issued it at all is checked again at the import, with its signature.
+    The chain, validity and everything else is checked at the import.
     """
     request = x509.load_der_x509_csr(csr)
     spki = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -42,7 +43,7 @@ def verify_delivery(
         (
             entry
             for entry in globalconf.issuers_of(certificate, globalconf.own_instance)
-            if entry.ca_name == record.ca_name
+            if entry.ca_name == record.ca_name and is_issued_by(certificate, entry.certificate)
         ),
         None,
     )
