@@ -91,6 +91,10 @@ class SigningToken:
         self._token.store_key(self._secret, key_id, key)
         return key_id, key
 
+    def certificate(self, key: PrivateKey, common_name: str) -> bytes:
+        """The container certificate (DER) of a key that this token has just made."""
+        return key_certificate(key, common_name)
+
     def delete(self, key_id: str) -> None:
         """Remove a private key for good."""
         self._keys.pop(key_id, None)
@@ -137,6 +141,11 @@ class HardwareSigningToken(SigningToken):
         }[algorithm]
         with self._lock:
             return self._store.generate("configuration signing key", kind)
+
+    def certificate(self, key: PrivateKey, common_name: str) -> bytes:
+        """The container certificate of a new key, which signs it in the token."""
+        with self._lock:
+            return super().certificate(key, common_name)
 
     def delete(self, key_id: str) -> None:
         """Remove a private key for good, wherever it is."""
@@ -224,7 +233,7 @@ def generate_signing_key(  # noqa: PLR0913 - which key, where, and by whom
     key_id, key = token.generate(algorithm)
     with ExitStack() as cleanup:
         cleanup.callback(token.delete, key_id)  # if it isn't announced, nobody will ever ask for it
-        certificate = key_certificate(key, source_type.key_name)
+        certificate = token.certificate(key, source_type.key_name)
         new = NewKey(key_id, algorithm.value, certificate, label)
         with changing(engine, actor=by.actor, at=by.at) as change:
             add_signing_key(change, source_type, new, by.node_name)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
+from postroad.adapters.pkcs11_keys import TokenEcKey
 from postroad.centralserver.registry import sources
 from postroad.centralserver.registry.refusals import RegistryRefusal
 from postroad.centralserver.registry.sources import SourceType
 from postroad.centralserver.signing_keys import (
+    HardwareSigningToken,
     KeyAlgorithm,
     Operator,
     SigningToken,
@@ -19,7 +26,7 @@ from postroad.centralserver.signing_keys import (
     initialize_token,
     remove_signing_key,
 )
-from postroad.crypto.algorithms import DigestAlgorithm, verify_signature
+from postroad.crypto.algorithms import DigestAlgorithm, ecdsa_der_to_raw, verify_signature
 from postroad.crypto.certificates import Certificate
 from postroad.errors import ConfigurationError, FaultCode
 from support.central_server import NOW, PIN, Registry, copied_token
@@ -159,3 +166,51 @@ def test_private_keys_are_encrypted_and_private(
     (path,) = (tmp_path / "keys").rglob("*.pem")
     assert b"BEGIN ENCRYPTED PRIVATE KEY" in path.read_bytes()
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+class OneThreadStore:
+    """A hardware token whose library must not be called by two threads at a time."""
+
+    def __init__(self) -> None:
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.entered, self.leave = threading.Event(), threading.Event()
+        self.inside = self.most_inside = 0
+
+    def open(self, _pin: str) -> dict[str, TokenEcKey]:
+        return {"KEY": self._token_key()}
+
+    def generate(self, _label: str, _algorithm: object) -> tuple[str, TokenEcKey]:
+        return "NEW", self._token_key()
+
+    def _token_key(self) -> TokenEcKey:
+        return TokenEcKey(self.key.public_key(), self._sign)
+
+    def _sign(self, _mechanism: str, _digest: str, data: bytes) -> bytes:
+        self.inside += 1
+        self.most_inside = max(self.most_inside, self.inside)
+        self.entered.set()
+        self.leave.wait(5)
+        self.inside -= 1
+        value = self.key.sign(
+            data, ec.ECDSA(Prehashed(hashes.SHA256()))
+        )  # what the curve takes of it
+        return ecdsa_der_to_raw(value, 32)
+
+
+def test_a_new_hardware_key_is_announced_while_another_signs_but_never_at_the_same_time(
+    tmp_path: Path,
+) -> None:
+    initialize_token(tmp_path, PIN)
+    store = OneThreadStore()
+    token = HardwareSigningToken(SigningToken(tmp_path, PIN), store, PIN)  # type: ignore[arg-type]
+    _key_id, key = token.generate(KeyAlgorithm.EC)
+    _algorithm, sign = token.signer("KEY", DigestAlgorithm.SHA512)
+    with ThreadPoolExecutor(2) as threads:
+        generation = threads.submit(sign, b"configuration")
+        assert store.entered.wait(5)
+        announcing = threads.submit(token.certificate, key, "internal")
+        wait([announcing], timeout=0.1)
+        store.leave.set()
+        assert generation.result()
+        assert announcing.result()
+    assert store.most_inside == 1
