@@ -50,4 +50,4 @@ def test_broad_excepts_raise_again_or_have_a_reason() -> None:
                 continue  # it tidies up and raises the same error again
             kept.append(f"{path.name}:{number + 1}")
             assert re.search(r"# noqa: BLE001 - \w+", line), f"{kept[-1]} has no reason"
-    assert len(kept) <= 13, kept
+    assert len(kept) <= 14, kept

@@ -96,6 +96,15 @@ AUDITED: Final[dict[str, Audited]] = {
     "cert delete": Audited("Delete certificate", _CERT),
     "cert mark-deleted": Audited("Skip unregistration of authentication certificate", _CERT),
     "cert unregister": Audited("Unregister authentication certificate", {"sha256": "certHash"}),
+    "cert order": Audited(
+        "Acme order certificate",
+        {
+            "ca": "certificationServiceName",
+            "usage": "keyUsage",
+            "member": "clientIdentifier",
+            "token": "tokenId",
+        },
+    ),
     "register": Audited(
         _either("test", None, "Register authentication certificate"),
         {"address": "address", "fingerprint": "certHash"},
@@ -129,7 +138,7 @@ AUDITED: Final[dict[str, Audited]] = {
 }
 UNAUDITED: Final = frozenset(
     {
-        *("run", "status", "diff", "requests", "internal-certificate"),
+        *("run", "status", "settings", "diff", "requests", "internal-certificate"),
         *("token status", "token list", "key list", "csr list", "cert show", "cert list"),
         *("client list", "service list", "service-description list", "log-key list"),
         # What the server does by itself, too, as its settings tell it.
