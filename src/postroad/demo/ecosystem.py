@@ -12,6 +12,7 @@ import secrets
 import shutil
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Self
 
 from postroad.adapters.files import write_atomic
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from postroad.demo.layout import Layout, Party
     from postroad.identifiers import ClientId
 
-_STATE_VERSION = 5
+_STATE_VERSION = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,16 @@ class Options:
     """Whether registry and message logs are in PostgreSQL, which is started too."""
     softhsm: bool = False
     """Whether the provider's signing key is in SoftHSM."""
+
+
+REGISTRY = "central"
+"""The name of the Central Server's database in PostgreSQL."""
+
+
+def database_names(party: Party) -> tuple[str, str]:
+    """The names of a party's message log and operational monitoring in PostgreSQL."""
+    code = party.server_code.lower()
+    return f"{code}_messagelog", f"{code}_monitoring"
 
 
 class Ecosystem:
@@ -107,19 +118,9 @@ class Ecosystem:
             return ours
         return [self.postgresql.process, *ours]
 
-    @property
-    def databases(self) -> dict[Party | None, str]:
-        """The names of the databases in PostgreSQL: message logs, and under None the registry."""
-        names: dict[Party | None, str] = {None: "central"}
-        for party in self.servers:
-            names[party] = f"{party.server_code.lower()}_messagelog"
-        return names
-
-    def database_url(self, party: Party | None) -> str:
-        """The address of a party's message log, or of the registry; "" where it is in SQLite."""
-        if self.postgresql is None:
-            return ""
-        return self.postgresql.url(self.databases[party])
+    def database_url(self, name: str) -> str:
+        """The address of a database in PostgreSQL; "" where everything is in SQLite."""
+        return "" if self.postgresql is None else self.postgresql.url(name)
 
     def settings(self, party: Party) -> Settings:
         """The settings of a party's Security Server."""
@@ -157,7 +158,9 @@ class Ecosystem:
             say("Starting PostgreSQL")
             self.postgresql.start()
             if not prepared:
-                self.postgresql.create_databases(self.databases.values())
+                self.postgresql.create_databases(
+                    [REGISTRY, *chain(*(database_names(party) for party in self.servers))]
+                )
         say("Starting the lab")
         self.lab.start()
         self._start_provider()
@@ -177,13 +180,15 @@ class Ecosystem:
 
     def _found(self, say: Callable[[str], None]) -> None:
         say("Founding the instance: registry, approved trust services, signing keys")
-        governance.write_settings(self.layout, database=self.database_url(None))
+        governance.write_settings(self.layout, database=self.database_url(REGISTRY))
         governance.found_instance(self.layout, LabHome(self.layout.lab_home), pin=self._pin())
         anchor = governance.anchor(self.layout)
         for party in self.servers:
+            log, monitoring = map(self.database_url, database_names(party))
             parts = ServerParts(
                 workers=self.options.workers,
-                message_log=self.database_url(party),
+                message_log=log,
+                monitoring=monitoring,
                 hsm=self._hsm_of(party),
             )
             write_server_files(self.layout, party, anchor, parts)
@@ -213,7 +218,9 @@ class Ecosystem:
         self.publish()
 
     def stop(self) -> None:
-        """Stop everything, the youngest first."""
+        """Stop everything: the servers together, and then what they need."""
+        for server in self.servers.values():
+            server.ask_to_stop()
         for program in reversed(self.programs):
             program.stop()
         if self.provider is not None:

@@ -49,6 +49,8 @@ UPDATE_INTERVAL = 1
 """Seconds between downloads of the global configuration; an ecosystem normally takes 60."""
 TIMESTAMP_INTERVAL = 2
 """Seconds between time-stamps; an ecosystem normally takes 60."""
+MONITORING_INTERVAL = 1
+"""Seconds until operational data is stored, and may be asked for; normally 5 and 60."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class ServerParts:
     workers: int = 1
     message_log: str = ""
     """The address of the message log's database; "" for SQLite."""
+    monitoring: str = ""
+    """The address of the operational monitoring's database; "" for SQLite."""
     hsm: SoftHsm | None = None
     """Where its signing keys are, if not in the software token."""
 
@@ -94,6 +98,11 @@ metrics = true
 [message_log]
 database = "{parts.message_log}"
 timestamp_interval = {TIMESTAMP_INTERVAL}
+
+[monitoring]
+database = "{parts.monitoring}"
+sending_interval = {MONITORING_INTERVAL}
+records_available_timestamp_offset = {MONITORING_INTERVAL}
 
 [tokens]
 pin_file = "{layout.pin_file if parts.hsm is None else parts.hsm.pin_file}"

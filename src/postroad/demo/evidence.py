@@ -31,6 +31,8 @@ class Exchange:
     query_id: str
     has_response: bool = True
     """False when the service answered with a fault, which nobody signs."""
+    is_of_owner: bool = False
+    """Whether the server's owner answered, whose messages the provider's system can't fetch."""
 
 
 class Evidence:

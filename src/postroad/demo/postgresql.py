@@ -31,10 +31,9 @@ _PACKAGED: Final = Path("/usr/lib/postgresql")
 _MAX_SOCKET_PATH: Final = 100
 _SETTINGS: Final = (
     "listen_addresses=",
-    "shared_buffers=16MB",
+    "shared_buffers=8MB",
     "max_connections=60",
-    "autovacuum=off",
-    "max_wal_size=256MB",
+    "max_logical_replication_workers=0",
 )
 """No network; small, for all of it counts as the demo's memory."""
 

@@ -49,6 +49,7 @@ class Process:
         self._log = log
         self._environment = environment or {}
         self._user = user
+        self._is_told = False
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -61,6 +62,7 @@ class Process:
     def start(self) -> None:
         """Start the process; its output goes to its log file."""
         self._log.parent.mkdir(parents=True, exist_ok=True)
+        self._is_told = False
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603 - programs of the demo
                 self._command,
@@ -75,13 +77,19 @@ class Process:
                 preexec_fn=_die_with_parent,  # noqa: PLW1509 - no threads hold locks at this point
             )
 
+    def ask_to_stop(self) -> None:
+        """Tell the process once to end, and don't wait: told again, it would drop what it does."""
+        if self.process is not None and self.process.poll() is None and not self._is_told:
+            self._is_told = True
+            self.process.send_signal(self.STOP)
+
     def stop(self, *, patience: float = 10.0) -> None:
         """Ask the process to end, wait, and end it."""
         process = self.process
         if process is None:
             return
         if process.poll() is None:
-            process.send_signal(self.STOP)
+            self.ask_to_stop()
             try:
                 process.wait(patience)
             except subprocess.TimeoutExpired:

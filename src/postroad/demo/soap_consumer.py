@@ -16,7 +16,7 @@ from postroad.messages.soap_reading import read_soap
 from postroad.wire.xml import IDENTIFIERS, XROAD
 
 if TYPE_CHECKING:
-    from postroad.identifiers import SubsystemId
+    from postroad.identifiers import ClientId, SubsystemId
     from postroad.messages.soap import SoapEnvelope, SoapFault
 
 
@@ -45,7 +45,7 @@ def call_soap(  # noqa: PLR0913 - what a call consists of
     attachments: tuple[Attachment, ...] = (),
     is_mtom: bool = False,
     client: SubsystemId = CONSUMER.subsystem,
-    provider: SubsystemId = PROVIDER.subsystem,
+    provider: ClientId = PROVIDER.subsystem,
 ) -> SoapAnswer:
     """Call a SOAP service; ``content`` is the element in the body, which bears the service's code.
 

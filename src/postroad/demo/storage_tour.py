@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from postroad.adapters.signer_client import SignerClient
+from postroad.demo.ecosystem import REGISTRY, database_names
 from postroad.demo.softhsm import TOKEN_ID
 from postroad.demo.steps import Shown
 from postroad.errors import ConfigurationError
@@ -29,17 +30,18 @@ def show_storage(ecosystem: Ecosystem) -> Iterator[Shown]:
 
 
 def _show_databases(ecosystem: Ecosystem) -> Shown:
+    tables = [(REGISTRY, "security_servers", "Security Servers")]
+    for party in ecosystem.layout.cast.parties:
+        log, monitoring = database_names(party)
+        tables.append((log, "logrecord", f"signed records of {party.name}"))
+        tables.append((monitoring, "operational_data", f"monitoring records of {party.name}"))
     findings = []
-    for party, name in ecosystem.databases.items():
-        table, what = ("security_servers", "Security Servers")
-        if party is not None:
-            table, what = ("logrecord", f"records of {party.name}")
-        with psycopg.connect(ecosystem.database_url(party)) as connection:
-            row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 - one of two names
-        count = row[0] if row else 0
-        if not count:
+    for name, table, what in tables:
+        with psycopg.connect(ecosystem.database_url(name)) as connection:
+            row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 - one of three names
+        if not row or not row[0]:
             raise ConfigurationError(f"the database {name} holds no {what}")
-        findings.append(f"{name}: {count} {what}")
+        findings.append(f"{name}: {row[0]} {what}")
     version = "" if ecosystem.postgresql is None else ecosystem.postgresql.version
     return Shown(f"Kept in PostgreSQL {version}", tuple(findings))
 

@@ -12,6 +12,7 @@ from postroad.demo.consumer import call, large_body
 from postroad.demo.evidence import Evidence, Exchange
 from postroad.demo.layout import CONSUMER, PROVIDER, Layout
 from postroad.demo.metadata_tour import show_metadata
+from postroad.demo.monitoring_tour import show_monitoring
 from postroad.demo.soap_tour import show_soap
 from postroad.demo.steps import Shown, expect_status, took
 from postroad.errors import ConfigurationError
@@ -47,6 +48,7 @@ class Tour:
         yield self._be_refused()
         yield from show_soap(self._url, self._exchanges)
         yield from show_metadata(self._url, self._layout.cast.parties, self._exchanges)
+        yield from show_monitoring(self._url, self._exchanges)
         yield from self._prove()
 
     def _ask(self) -> Shown:
@@ -94,6 +96,8 @@ class Tour:
         for party in (CONSUMER, PROVIDER):
             findings = []
             for exchange in self._exchanges:
+                if party == PROVIDER and exchange.is_of_owner:
+                    continue
                 proven = []
                 for response in (False, True)[: 1 + exchange.has_response]:
                     report = self._evidence.prove(self._layout, party, exchange, response=response)
