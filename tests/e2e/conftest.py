@@ -25,25 +25,36 @@ def network(number: int) -> str:
     return f"127.{first + worker}.{number}"
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put last what doesn't leave the ecosystem as it was: it gives a server another owner."""
+    items.sort(key=lambda item: item.path.name == "test_governance.py")
+
+
 @contextmanager
-def running(home: Path, number: int) -> Iterator[Ecosystem]:
-    layout = Layout(home, network(number))
-    with Ecosystem(layout, Options(algorithm=KeyAlgorithm.EC_P256)) as ecosystem:
+def running(home: Path, number: int, options: Options) -> Iterator[Ecosystem]:
+    with Ecosystem(Layout(home, network(number)), options) as ecosystem:
         ecosystem.start(lambda _step: None)
         yield ecosystem
+    ecosystem.forget()
 
 
 @pytest.fixture(scope="module")
 def ecosystem(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ecosystem]:
     """An ecosystem that one module may spoil."""
-    with running(tmp_path_factory.mktemp("own"), 2) as started:
+    options = Options(algorithm=KeyAlgorithm.EC_P256)
+    with running(tmp_path_factory.mktemp("own"), 2, options) as started:
         yield started
 
 
 @pytest.fixture(scope="session")
 def shared_ecosystem(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ecosystem]:
-    """An ecosystem for everybody who leaves it as it was; mark the tests with one xdist group."""
-    with running(tmp_path_factory.mktemp("shared"), 3) as started:
+    """The ecosystem of all tests in the xdist group ``ecosystem``, who leave it as it was.
+
+    Over PostgreSQL, and with the provider's signing key in SoftHSM.
+    """
+    options = Options(algorithm=KeyAlgorithm.EC_P256, postgresql=True, softhsm=True)
+    with running(tmp_path_factory.mktemp("shared"), 3, options) as started:
         yield started
 
 

@@ -31,13 +31,18 @@ from postroad.securityserver.own_proxy import open_own_proxy
 from postroad.securityserver.serverconf.snapshot import ServerConfView, load_snapshot
 from postroad.securityserver.settings import load_settings
 from postroad.trustlab.home import LabHome
-from support.operating import operate, postroad
+from support.operating import operate, typed
 
-pytestmark = pytest.mark.xdist_group("governance")
+pytestmark = pytest.mark.xdist_group("ecosystem")
 
 SECOND = SubsystemId("DEMO", "GOV", "1001", "second")
 HEIR = MemberId("DEMO", "COM", "2001")
 INHERITED = SecurityServerId("DEMO", "COM", "2001", "SS1")
+
+
+@pytest.fixture(scope="module")
+def ecosystem(shared_ecosystem: Ecosystem) -> Ecosystem:
+    return shared_ecosystem
 
 
 class Operator:
@@ -50,7 +55,7 @@ class Operator:
         self.home = self.layout.server_home(party)
 
     def refused(self, *arguments: object) -> str:
-        result = postroad("server", *arguments, "--home", self.home)
+        result = typed("server", *arguments, "--home", self.home)
         assert result.returncode != 0, result.stdout
         return result.stderr
 
@@ -166,7 +171,7 @@ def test_an_authentication_certificate_comes_and_goes(operator: Operator) -> Non
 def test_a_server_gets_another_owner_and_goes_on(operator: Operator, tmp_path: Path) -> None:
     ecosystem, heir = operator.ecosystem, HEIR.encoded()
     central = operator.layout.central_home
-    added = postroad("central", "member", "add", heir, "Heirs Ltd", "--home", central)
+    added = typed("central", "member", "add", heir, "Heirs Ltd", "--home", central)
     assert added.returncode == 0, added.stderr
     operator.declare(tmp_path, heir)
     asyncio.run(make_key(operator, KeyUsage.SIGNING, HEIR))

@@ -18,23 +18,35 @@ from postroad.demo.provider import Provider
 from support.middle import Middle
 from support.operating import operate
 
-pytestmark = pytest.mark.xdist_group("man-in-the-middle")
+pytestmark = pytest.mark.xdist_group("ecosystem")
 
 BODY = b"what the consumer really said, " * 3
 NUMBER = 99
 
 
 @pytest.fixture(scope="module")
+def ecosystem(shared_ecosystem: Ecosystem) -> Ecosystem:
+    return shared_ecosystem
+
+
+@pytest.fixture(scope="module")
 def middle(ecosystem: Ecosystem) -> Iterator[Middle]:
     with Middle(ecosystem, NUMBER) as running:
-        operate(ecosystem.layout, PROVIDER, "change-address", running.host)
 
-        def passes_the_middle() -> bool:
-            before = len(running.seen)
-            return exchange(ecosystem).status == 201 and len(running.seen) > before
+        def move(address: str, *, seen: bool) -> None:
+            operate(ecosystem.layout, PROVIDER, "change-address", address)
+            ecosystem.publish()
 
-        wait_until("the new address", passes_the_middle)
+            def has_moved() -> bool:
+                before = len(running.seen)
+                is_through = exchange(ecosystem).status == 201
+                return is_through and (len(running.seen) > before) is seen
+
+            wait_until(f"the address {address}", has_moved)
+
+        move(running.host, seen=True)
         yield running
+        move(ecosystem.layout.address(PROVIDER.number), seen=False)
 
 
 @pytest.fixture(autouse=True)

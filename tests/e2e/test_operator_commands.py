@@ -11,6 +11,7 @@ from postroad.demo.consumer import call
 from postroad.demo.ecosystem import Ecosystem
 from postroad.demo.layout import CONSUMER, PARTIES, PROVIDER, SERVICE_CODE
 from postroad.demo.processes import wait_until
+from postroad.demo.storage_tour import show_storage
 from postroad.demo.tour import Tour
 from support.operating import postroad
 
@@ -19,22 +20,27 @@ pytestmark = pytest.mark.xdist_group("ecosystem")
 PATH = f"/r1/{PROVIDER.subsystem.encoded()}/{SERVICE_CODE}"
 
 
-def test_the_demos_tour_shows_every_step(shared_ecosystem: Ecosystem) -> None:
-    tour = Tour(shared_ecosystem.layout, shared_ecosystem.check)
-    titles = [shown.title for shown in tour.run()]
-    assert len(titles) == 14
+@pytest.fixture(scope="module")
+def ecosystem(shared_ecosystem: Ecosystem) -> Ecosystem:
+    return shared_ecosystem
+
+
+def test_the_demos_tour_shows_every_step(ecosystem: Ecosystem) -> None:
+    tour = Tour(ecosystem.layout, ecosystem.check)
+    titles = [shown.title for shown in (*tour.run(), *show_storage(ecosystem))]
+    assert len(titles) == 18
     result = postroad(
         "verify",
         *tour.containers,
         "--conf",
-        shared_ecosystem.layout.server_home(CONSUMER) / "globalconf",
+        ecosystem.layout.server_home(CONSUMER) / "globalconf",
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "50 valid, 0 invalid, 0 not judged" in result.stdout
+    assert "54 valid, 0 invalid, 0 not judged" in result.stdout
 
 
-def test_the_integrator_calls_and_reads_the_answer(shared_ecosystem: Ecosystem) -> None:
-    url = shared_ecosystem.layout.client_url(CONSUMER)
+def test_the_integrator_calls_and_reads_the_answer(ecosystem: Ecosystem) -> None:
+    url = ecosystem.layout.client_url(CONSUMER)
     client = CONSUMER.subsystem.encoded()
     answered = postroad("call", "GET", f"{PATH}/persons/2", "--server", url, "--client", client)
     assert answered.returncode == 0
@@ -45,10 +51,8 @@ def test_the_integrator_calls_and_reads_the_answer(shared_ecosystem: Ecosystem) 
     assert "Who must act:  the owner of the service" in refused.stderr
 
 
-def test_the_auditor_exports_an_exchange_by_its_id(
-    shared_ecosystem: Ecosystem, tmp_path: Path
-) -> None:
-    layout = shared_ecosystem.layout
+def test_the_auditor_exports_an_exchange_by_its_id(ecosystem: Ecosystem, tmp_path: Path) -> None:
+    layout = ecosystem.layout
     answer = call(layout.client_url(CONSUMER), "POST", "/applications", body=b"for the auditor")
     for party in PARTIES:
         out = tmp_path / party.server_code
@@ -67,8 +71,8 @@ def test_the_auditor_exports_an_exchange_by_its_id(
         assert {verdict["verdict"] for verdict in verdicts} == {"valid"}
 
 
-def test_the_operator_sees_the_state_of_the_server(shared_ecosystem: Ecosystem) -> None:
-    home = shared_ecosystem.layout.server_home(PROVIDER)
+def test_the_operator_sees_the_state_of_the_server(ecosystem: Ecosystem) -> None:
+    home = ecosystem.layout.server_home(PROVIDER)
     for arguments in (
         ("status",),
         ("token", "status"),
@@ -85,10 +89,10 @@ def test_the_operator_sees_the_state_of_the_server(shared_ecosystem: Ecosystem) 
 
 
 def test_the_operator_archives_the_log_and_the_auditor_verifies_it(
-    shared_ecosystem: Ecosystem,
+    ecosystem: Ecosystem,
 ) -> None:
-    home = shared_ecosystem.layout.server_home(PROVIDER)
-    url = shared_ecosystem.layout.client_url(CONSUMER)
+    home = ecosystem.layout.server_home(PROVIDER)
+    url = ecosystem.layout.client_url(CONSUMER)
     client = CONSUMER.subsystem.encoded()
     postroad("call", "GET", f"{PATH}/persons/2", "--server", url, "--client", client)
 
