@@ -195,6 +195,39 @@ def migrate(engine: Engine, script_location: str) -> None:
             ) from error
 
 
+@contextmanager
+def emptied(engine: Engine, metadata: MetaData) -> Iterator[Connection]:
+    """All tables of a schema without their rows, inside one transaction, which the caller fills.
+
+    Triggers don't watch meanwhile: what refuses every deletion would refuse this one. Whoever reads
+    sees the rows that there were; they stay if the context fails.
+    """
+    with _translated(), engine.begin() as connection:
+        restore = _switch_triggers_off(connection, metadata)
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
+        yield connection
+        for statement in restore:
+            connection.exec_driver_sql(statement)
+
+
+def _switch_triggers_off(connection: Connection, metadata: MetaData) -> list[str]:
+    """Returns the statements that switch them on again."""
+    if connection.dialect.name == "postgresql":
+        quote = connection.dialect.identifier_preparer.format_table
+        tables = [quote(table) for table in metadata.sorted_tables]
+        for table in tables:
+            connection.exec_driver_sql(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+        return [f"ALTER TABLE {table} ENABLE TRIGGER USER" for table in tables]
+    connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
+    found = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+    triggers = [(str(name), str(statement)) for name, statement in found.all()]
+    for name, _statement in triggers:
+        quoted = connection.dialect.identifier_preparer.quote(name)
+        connection.exec_driver_sql(f"DROP TRIGGER {quoted}")
+    return [statement for _name, statement in triggers]
+
+
 def schema_revision(engine: Engine) -> str | None:
     """The migration that the database is at; None when it was never migrated."""
     with _translated(), engine.connect() as connection:

@@ -114,6 +114,21 @@ class OpenPgpSecret:
             raise _key_problem("it is not signed by a known key")
         return opened.bytes
 
+    def open_file(self, sealed: Path, output: Path, signers: Iterable[OpenPgpCertificate]) -> None:
+        """As :meth:`open`, from a file into one that doesn't exist yet."""
+        known = [signer.raw for signer in signers]
+        try:
+            opened = pysequoia.decrypt_file(
+                str(sealed),
+                str(output),
+                decryptor=self._secret.decryptor(),
+                store=lambda _ids: known,
+            )
+        except _FAILURES as error:
+            raise _key_problem(f"it can't be decrypted and verified: {_first(error)}") from error
+        if not opened.valid_sigs:
+            raise _key_problem("it is not signed by a known key")
+
 
 def load_certificates(path: Path) -> list[OpenPgpCertificate]:
     """Read all public keys in a file, armored or not."""

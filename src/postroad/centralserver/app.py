@@ -12,12 +12,16 @@ import socket
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from traceback import format_exception
 from typing import TYPE_CHECKING
 
+from postroad.adapters.backups.schedule import seconds_until_daily
+from postroad.adapters.backups.service import back_up_daily
 from postroad.adapters.logs import logger
 from postroad.adapters.web_server import QuietServer, open_listener, port_of, web_config, web_server
 from postroad.centralserver.api.server import opened_api
+from postroad.centralserver.backups import backed_up
 from postroad.centralserver.distribution import distribution_application
 from postroad.centralserver.generator import load_status
 from postroad.centralserver.management_ports import (
@@ -109,6 +113,8 @@ async def _serve(  # noqa: PLR0913, PLR0917 - what was opened
             for server, listener in servers:
                 tasks.create_task(server.serve(sockets=[listener]))
             tasks.create_task(_generate_regularly(node, login, stop))
+            if node.settings.backup.automatic:
+                tasks.create_task(_back_up_daily(node, stop))
             logger("central").info(
                 "started",
                 http_port=addresses.http_port,
@@ -138,6 +144,28 @@ async def _generate_regularly(
                 await stop.wait()
         except TimeoutError:
             continue
+
+
+async def _back_up_daily(node: CentralServerNode, stop: asyncio.Event) -> None:
+    keep = timedelta(days=node.settings.backup.keep_days)
+    while True:
+        try:
+            async with asyncio.timeout(seconds_until_daily(node.clock.now())):
+                await stop.wait()
+                return
+        except TimeoutError:
+            await asyncio.to_thread(_back_up_once, node, keep)
+
+
+def _back_up_once(node: CentralServerNode, keep: timedelta) -> None:
+    log = logger("backup")
+    try:
+        server = backed_up(node.settings.home_path)
+        removed = back_up_daily(server, at=node.clock.now(), keep=keep)
+    except (PostroadError, OSError) as error:
+        log.error("not_backed_up", reason=str(error))  # noqa: TRY400 - the reason is all
+    else:
+        log.info("backed_up", deleted=removed)
 
 
 def _generate_once(node: CentralServerNode, login: TokenLogin) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from postroad.adapters.backups.restoring import require_finished
 from postroad.adapters.database import create_engine, migrate, snapshot
 from postroad.adapters.private_files import read_private_file
 from postroad.adapters.system_clock import SystemClock
@@ -170,6 +171,7 @@ def open_node(
 
     Raises ``ConfigurationError`` for settings or a database that can't be used.
     """
+    require_finished(home)
     settings = settings or load_settings(home)
     engine = create_engine(settings.database_url, password=database_password(settings))
     with ExitStack() as cleanup:

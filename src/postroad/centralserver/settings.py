@@ -135,6 +135,17 @@ class TokenSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """A file that holds the PIN of that token; only its owner may read it."""
 
 
+class BackupSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Automatic backups, and for whom backups are encrypted."""
+
+    automatic: bool = True
+    """Whether a backup is made every day, three hours and a quarter after midnight (UTC)."""
+    keep_days: Annotated[int, msgspec.Meta(ge=1)] = 30
+    """How long automatic backups are kept; others stay until somebody deletes them."""
+    recipients_file: str = ""
+    """OpenPGP keys of those who may open backups, besides the server itself."""
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything in ``central.toml``, and the home directory it was read from."""
 
@@ -147,6 +158,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     management_requests: ManagementRequestsSection = ManagementRequestsSection()
     management_api: ManagementApiSection = ManagementApiSection()
     token: TokenSection = TokenSection()
+    backup: BackupSection = BackupSection()
     home: str = ""
     """Set by :func:`load_settings`; never written in the file."""
 
@@ -195,6 +207,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def status_path(self) -> Path:
         """How the last generation went, as JSON."""
         return self.home_path / "run" / "generation-status.json"
+
+    @property
+    def lock_path(self) -> Path:
+        """Held while the server runs."""
+        return self.home_path / "run" / "server.lock"
 
     @property
     def tls_certificate_path(self) -> Path:

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from postroad.adapters.backups.restoring import stopped
+from postroad.adapters.backups.sealing import ensure_key
+from postroad.centralserver.backups import backed_up
 from postroad.centralserver.declaration import apply_declaration, load_declaration
 from postroad.centralserver.generator import load_status
 from postroad.centralserver.node import NewInstance, initialize_node, join_node
@@ -27,6 +30,7 @@ from postroad.cli import (
     central_requests,
     central_trust,
 )
+from postroad.cli.backups import backup_commands
 from postroad.cli.central_context import (
     Cell,
     changing,
@@ -141,6 +145,7 @@ def init(  # noqa: PLR0913, PLR0917 - one parameter for each option
             algorithm=KeyAlgorithm(algorithm),
         )
         (join_node if join else initialize_node)(node, new, operator())
+    ensure_key(home, backed_up(home).label)
     if join:
         click.echo(f"node {node_name} of instance {instance} is ready in {home}: run it")
         click.echo("security servers of 7.3 and older need the new anchor to know it")
@@ -171,7 +176,7 @@ def run(home: Path) -> None:
     from postroad.adapters.logs import configure_logging  # noqa: PLC0415 - only to run
     from postroad.centralserver.app import serve  # noqa: PLC0415 - brings the web server
 
-    with opened(home) as node:
+    with opened(home) as node, stopped(node.settings.lock_path):
         configure_logging(process="central", style=node.settings.central.log_format)
         login = TokenLogin(node.settings.token_path, unlock=node.unlock)
         if not node.settings.management_api.enabled or (
@@ -301,3 +306,6 @@ for addition in (
     *central_nodes.COMMANDS,
 ):
     command.add_command(addition)
+command.add_command(
+    backup_commands(backed_up, lambda home: load_settings(home).backup.keep_days, home_option)
+)

@@ -16,6 +16,7 @@ from postroad.cli import (
     server_acme,
     server_archive,
     server_audit,
+    server_backup,
     server_certificates,
     server_clients,
     server_descriptions,
@@ -94,7 +95,8 @@ def init(home: Path, owner: str, code: str, anchor: Path, **options: int | str |
 
     An existing server.toml is left as it is, and must name the same server.
     """
-    from postroad.adapters.files import write_atomic  # noqa: PLC0415 - only to initialise
+    from postroad.adapters.backups.sealing import ensure_key  # noqa: PLC0415 - only to initialise
+    from postroad.adapters.files import write_atomic  # noqa: PLC0415
     from postroad.globalconf.anchor import Anchor, fingerprint  # noqa: PLC0415
     from postroad.securityserver.app import prepare_directories  # noqa: PLC0415
 
@@ -118,6 +120,7 @@ def init(home: Path, owner: str, code: str, anchor: Path, **options: int | str |
     prepare_directories(settings)
     with opened_conf(settings) as conf:
         conf.initialise(identifier)
+    ensure_key(home, f"security/{identifier.encoded()}")
     click.echo(f"server {identifier} is ready in {home}")
     click.echo(f"anchor of {instance}: {fingerprint(data)}")
     click.echo("next: postroad server run, then in another shell: token init, key generate, csr")
@@ -293,6 +296,7 @@ for asking in server_governance.COMMANDS:
 command.add_command(server_descriptions.command)
 command.add_command(server_signer.import_keyconf)
 command.add_command(server_archive.archive)
+command.add_command(server_backup.backup)
 for subcommand in (server_clients.apply, server_clients.diff):
     command.add_command(subcommand)
 for listing in (server_clients.client, server_clients.service):

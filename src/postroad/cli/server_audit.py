@@ -129,6 +129,9 @@ AUDITED: Final[dict[str, Audited]] = {
         "Disable service description", _DESCRIPTION | {"notice": "disabledNotice"}
     ),
     "service-description delete": Audited("Delete service description", _DESCRIPTION),
+    "backup create": Audited("Back up configuration"),
+    "backup delete": Audited("Delete backup file", {"name": "backupFileName"}),
+    "backup restore": Audited("Restore configuration", {"file": "backupFileName"}),
     # Events that the reference doesn't have.
     "apply": Audited("Apply declaration", {"file": "file"}),
     "import-keyconf": Audited("Import key configuration", {"directory": "directory"}),
@@ -141,6 +144,7 @@ UNAUDITED: Final = frozenset(
         *("run", "status", "settings", "diff", "requests", "internal-certificate"),
         *("token status", "token list", "key list", "csr list", "cert show", "cert list"),
         *("client list", "service list", "service-description list", "log-key list"),
+        *("backup list", "backup verify", "backup key"),
         # What the server does by itself, too, as its settings tell it.
         *("archive now", "archive status", "follow-registrations"),
     }

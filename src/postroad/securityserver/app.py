@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from postroad.adapters import kernel
+from postroad.adapters.backups.restoring import require_finished
 from postroad.adapters.file_locks import only_one
 from postroad.adapters.logs import configure_logging, logger
 from postroad.adapters.supervision import (
@@ -65,6 +66,7 @@ def run(settings: Settings, signer: SignerProcess) -> int:
     if signer.secret_descriptor is not None:
         kernel.forbid_memory_dumps()
     kernel.allow_many_files()
+    require_finished(settings.home_path)
     prepare_directories(settings)
     taken = ConfigurationError("a server runs in this home directory already")
     with only_one(settings.run_path / "server.lock", taken):

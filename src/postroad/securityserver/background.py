@@ -25,6 +25,7 @@ from postroad.adapters.tls import provider_client_context
 from postroad.globalconf.federation import AllowedFederations
 from postroad.securityserver.acme.renewal_job import RenewalJob
 from postroad.securityserver.archive_job import ArchiveJob
+from postroad.securityserver.backup_job import BackupJob
 from postroad.securityserver.certificate_states import ExpiryJob
 from postroad.securityserver.confclient import ConfigurationClient, PollReport
 from postroad.securityserver.environment.service import EnvironmentService
@@ -201,6 +202,7 @@ def build_jobs(
         ),
         Job("ocsp-cleaning", OcspCleaningJob(settings, clock).run),
         Job("archiving", ArchiveJob(settings, clock).run),
+        Job("backup", BackupJob(settings, clock).run),
     ]
     if settings.acme.acme_renewal_active:
         jobs.append(Job("acme", renewing.run))

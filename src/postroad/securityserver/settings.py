@@ -259,6 +259,17 @@ class TelemetrySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     export_timeout: Seconds = 5.0
 
 
+class BackupSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Automatic backups, and for whom backups are encrypted."""
+
+    automatic: bool = True
+    """Whether a backup is made every day, three hours and a quarter after midnight (UTC)."""
+    keep_days: Annotated[int, msgspec.Meta(ge=1)] = 30
+    """How long automatic backups are kept; others stay until somebody deletes them."""
+    recipients_file: str = ""
+    """OpenPGP keys of those who may open backups, besides the server itself."""
+
+
 # Asked for every message.
 _parse_server_id = lru_cache(maxsize=16)(SecurityServerId.parse)
 
@@ -278,6 +289,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     tokens: TokensSection = TokensSection()
     acme: AcmeSection = AcmeSection()
     telemetry: TelemetrySection | None = None
+    backup: BackupSection = BackupSection()
     devices: dict[str, DeviceSettings] = {}
     """Hardware tokens, by a name of your own: ``[devices.NAME]``."""
     home: str = ""
