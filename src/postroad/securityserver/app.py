@@ -149,7 +149,7 @@ def children(settings: Settings, signer: SignerProcess) -> Sequence[Child]:
 
 def _worker_modules(settings: Settings) -> tuple[str, ...]:
     """What workers share from before the fork; the tracing library only if traces are wanted."""
-    tracing = () if settings.telemetry is None else ("postroad.adapters.tracing",)
+    tracing = ("postroad.adapters.tracing",) if settings.telemetry.endpoint else ()
     return ("postroad.securityserver.worker", *tracing)
 
 

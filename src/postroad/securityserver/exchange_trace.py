@@ -1,6 +1,6 @@
 """Which moments of an exchange do traces tell, and who may continue whose trace?
 
-The flows note moments and never wait for anything; without ``[telemetry]`` in ``server.toml`` a
+The flows note moments and never wait for anything; without an endpoint below ``[telemetry]`` a
 note is an empty call, and no line of the tracing library is loaded. With it a trace tells who asked
 whom for what, when, and the fault: no bodies, no paths, no texts of faults, no addresses of
 services.
@@ -87,7 +87,8 @@ class Tracing:
 
     def __init__(self, settings: Settings, worker: int = 0) -> None:
         self._section = settings.telemetry
-        if self._section is None:
+        self._is_on = bool(self._section.endpoint)
+        if not self._is_on:
             return
         # 14 MB and a third of a second, for those who want it.
         from postroad.adapters.tracing import Tracer  # noqa: PLC0415
@@ -104,9 +105,9 @@ class Tracing:
 
     def begin(self, side: str, headers: HeaderList) -> ExchangeTrace:
         """Begin the trace of an exchange in which this server plays ``side``."""
-        section = self._section
-        if section is None:
+        if not self._is_on:
             return NO_TRACE
+        section = self._section
         policy = section.consumer_context if side == "client" else section.peer_context
         context = [(name.lower(), value) for name, value in headers]
         trace = _harmless(
@@ -129,7 +130,7 @@ class Tracing:
 
     async def close(self) -> None:
         """Send what is waiting, and wait for that for no longer than one export may take."""
-        if self._section is not None:
+        if self._is_on:
             await asyncio.to_thread(self._tracer.close)
 
 

@@ -242,9 +242,9 @@ class AcmeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class TelemetrySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where traces of exchanges go; without this section there are none."""
+    """Where traces of exchanges go; without an endpoint there are none."""
 
-    endpoint: Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s@]+$")]
+    endpoint: Annotated[str, msgspec.Meta(pattern=r"^(https?://[^\s@]+)?$")] = ""
     """The collector's address for traces by OTLP over HTTP, ``http://…:4318/v1/traces``. What it
     asks of callers is read from the environment (``OTEL_EXPORTER_OTLP_HEADERS`` and others)."""
     sampling_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
@@ -288,7 +288,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     monitoring: MonitoringSection = MonitoringSection()
     tokens: TokensSection = TokensSection()
     acme: AcmeSection = AcmeSection()
-    telemetry: TelemetrySection | None = None
+    telemetry: TelemetrySection = TelemetrySection()
     backup: BackupSection = BackupSection()
     devices: dict[str, DeviceSettings] = {}
     """Hardware tokens, by a name of your own: ``[devices.NAME]``."""

@@ -44,7 +44,6 @@ def test_workers_share_the_tracing_library_where_traces_are_wanted() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "",
         'endpoint = "collector:4318"',
         'endpoint = "https://user:password@collector/v1/traces"',
         'endpoint = "file:///etc/passwd"',
