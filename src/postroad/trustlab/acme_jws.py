@@ -15,6 +15,8 @@ from josepy.errors import Error as JoseError
 from josepy.jwa import ES256, ES384, HS256, RS256
 from josepy.jwk import JWK, JWKEC, JWKRSA
 
+from postroad.crypto.unreadable import UNREADABLE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -164,7 +166,7 @@ def _jwk(value: object) -> JWK:
 def _verifies(algorithm: JWASignature, jwk: JWK, signed: bytes, signature: bytes) -> bool:
     try:
         return bool(algorithm.verify(jwk.key, signed, signature))
-    except Exception:  # noqa: BLE001 - a key of another kind than the algorithm's, for one
+    except (JoseError, AssertionError, *UNREADABLE):  # a key of another kind, for one
         return False
 
 

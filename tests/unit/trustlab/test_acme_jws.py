@@ -106,6 +106,19 @@ def test_what_is_no_jws_is_refused(body: bytes) -> None:
         Desk().read(body)
 
 
+def test_signature_by_another_kind_of_key_than_the_algorithm_names_is_refused() -> None:
+    desk = Desk()
+    document = json.loads(desk.signed(kid=None))
+    for alg, jwk in (("ES256", KEY), ("RS256", OTHER)):
+        changes = {
+            "alg": alg,
+            "jwk": jwk.public_key().to_json(),
+            "nonce": desk.register.new_nonce(),
+        }
+        with pytest.raises(AcmeProblem, match="does not verify"):
+            desk.read(resigned(document, KEY, RS256, changes))
+
+
 def test_key_and_account_together_are_refused() -> None:
     desk = Desk()
     document = json.loads(desk.signed())
