@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from josepy.jwa import JWASignature
 
 MIN_RSA_BITS: Final = 2048
+_UNREADABLE_KEY: Final[tuple[type[Exception], ...]] = (JoseError, AssertionError, *UNREADABLE)
 _ALGORITHMS: Final = {
     "RS256": RS256,
     "ES256": ES256,
@@ -146,14 +147,7 @@ def _key(header: dict[str, object], key_of: Callable[[str], JWK | None]) -> tupl
 def _jwk(value: object) -> JWK:
     try:
         jwk = JWK.from_json(value if isinstance(value, dict) else {})
-    except (
-        JoseError,
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except _UNREADABLE_KEY as error:
         raise AcmeProblem("badPublicKey", "the key can't be read") from error
     if isinstance(jwk, JWKRSA):
         if jwk.key.key_size < MIN_RSA_BITS:
@@ -166,7 +160,7 @@ def _jwk(value: object) -> JWK:
 def _verifies(algorithm: JWASignature, jwk: JWK, signed: bytes, signature: bytes) -> bool:
     try:
         return bool(algorithm.verify(jwk.key, signed, signature))
-    except (JoseError, AssertionError, *UNREADABLE):  # a key of another kind, for one
+    except _UNREADABLE_KEY:  # a key of another kind, for one
         return False
 
 
