@@ -91,6 +91,15 @@ AUDITED: Final[dict[str, Audited]] = {
         _either("from_token", "Import certificate from token", "Import certificate from file"),
         {"from_token": "tokenId", "file": "certFileName"},
     ),
+    "cert order": Audited(
+        "Acme order certificate",
+        {
+            "ca": "certificationServiceName",
+            "usage": "keyUsage",
+            "member": "clientIdentifier",
+            "token": "tokenId",
+        },
+    ),
     "cert activate": Audited("Enable certificate", _CERT),
     "cert deactivate": Audited("Disable certificate", _CERT),
     "cert delete": Audited("Delete certificate", _CERT),

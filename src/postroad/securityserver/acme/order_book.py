@@ -6,15 +6,14 @@ hears of. Whoever works on orders holds the lock: there are never two at a time.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import secrets
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime  # noqa: TC003 - msgspec reads it
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from postroad.adapters.file_locks import only_one
 from postroad.adapters.files import write_atomic
 from postroad.adapters.signer_protocol import KeyUsage  # noqa: TC001 - msgspec reads it
 from postroad.errors import ConfigurationError, FaultCode
@@ -71,17 +70,14 @@ class OrderBook:
         """Be the only one who works on orders within the block; False when somebody else is."""
         for directory in (self._home, self._orders):
             directory.mkdir(mode=0o700, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        descriptor = os.open(self._home / "lock", flags, 0o600)
-        try:
+        refusal = ConfigurationError("somebody is at work on orders", code=FaultCode.ACME_FAILED)
+        with ExitStack() as stack:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                stack.enter_context(only_one(self._home / "lock", refusal))
+            except ConfigurationError:
                 yield False
             else:
                 yield True
-        finally:
-            os.close(descriptor)
 
     def unfinished(self) -> list[OrderRecord]:
         """All orders, the oldest first; ``ConfigurationError`` for a file that can't be read."""
