@@ -16,7 +16,6 @@ from postroad.centralserver.backups import backed_up
 from postroad.centralserver.declaration import apply_declaration, load_declaration
 from postroad.centralserver.generator import load_status
 from postroad.centralserver.node import NewInstance, initialize_node, join_node
-from postroad.centralserver.registry.change import details_of, list_change_log, verify_change_log
 from postroad.centralserver.registry.system import instance_status
 from postroad.centralserver.settings import FILE_NAME, load_settings
 from postroad.centralserver.signing_keys import KeyAlgorithm
@@ -25,6 +24,7 @@ from postroad.cli import (
     central_admin,
     central_federation,
     central_keys,
+    central_log,
     central_nodes,
     central_registry,
     central_requests,
@@ -40,8 +40,6 @@ from postroad.cli.central_context import (
     opened,
     operator,
     read_pin,
-    reading,
-    show,
     show_values,
 )
 
@@ -262,40 +260,6 @@ def check_config(home: Path) -> None:
                 click.echo(f"{name} = {value!r}")
 
 
-@command.group("log")
-def log() -> None:
-    """The change log: who did what, when."""
-
-
-@log.command("verify")
-@home_option
-def verify_log(home: Path) -> None:
-    """Check that no entry was altered, removed or put in."""
-    with reading(home) as session:
-        verified = verify_change_log(session)
-    click.echo(f"{verified.entries} entries hold; the head is {verified.head_hash}")
-
-
-@log.command("list")
-@click.option("--limit", default=50, show_default=True, help="The newest so many entries.")
-@home_option
-@json_option
-def list_log(limit: int, home: Path, *, as_json: bool) -> None:
-    """List the newest entries, newest first."""
-    with reading(home) as session:
-        rows = [
-            (
-                entry.sequence,
-                entry.at.isoformat(timespec="seconds"),
-                entry.actor,
-                entry.event,
-                " ".join(f"{name}={value}" for name, value in details_of(entry).items()),
-            )
-            for entry in list_change_log(session, limit=limit)
-        ]
-    show("Change log", ("entry", "at", "who", "event", "details"), rows, as_json=as_json)
-
-
 for addition in (
     *central_admin.COMMANDS,
     *central_registry.COMMANDS,
@@ -304,6 +268,7 @@ for addition in (
     *central_keys.COMMANDS,
     *central_federation.COMMANDS,
     *central_nodes.COMMANDS,
+    *central_log.COMMANDS,
 ):
     command.add_command(addition)
 command.add_command(

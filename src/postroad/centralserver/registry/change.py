@@ -115,12 +115,13 @@ class VerifiedChangeLog:
     """Keep it elsewhere: whoever rewrites the whole log can't reproduce it."""
 
 
-def verify_change_log(session: Session) -> VerifiedChangeLog:
-    """Walk the whole chain.
+def verify_change_log(session: Session, known: str | None = None) -> VerifiedChangeLog:
+    """Walk the whole chain; ``known`` is a former head that it must still hold.
 
-    Raises ``TrustError`` that names the first entry that doesn't fit.
+    Whoever can write everything can write another log, whole again: it holds no former head. Raises
+    ``TrustError`` that names the first entry that doesn't fit.
     """
-    previous, count = "0" * 64, 0
+    previous, count, missing = "0" * 64, 0, known is not None
     entries = select(ChangeLogEntry).order_by(ChangeLogEntry.sequence)
     for entry in session.scalars(entries.execution_options(yield_per=500)):
         count += 1
@@ -129,9 +130,12 @@ def verify_change_log(session: Session) -> VerifiedChangeLog:
         if entry.previous_hash != previous or entry.entry_hash != entry_hash(entry):
             raise _broken(f"entry {count} was altered, or the one before it")
         previous = entry.entry_hash
+        missing = missing and previous != known
     head = session.get(ChangeLogHead, 1)
     if head is None or (head.sequence, head.entry_hash) != (count, previous):
         raise _broken(f"entries after {count} are missing")
+    if missing:
+        raise _broken("it isn't the log that ended in the hash you know")
     return VerifiedChangeLog(count, previous)
 
 
