@@ -80,6 +80,11 @@ class Ward:
     def address(self) -> str:
         return self.ecosystem.layout.address(PROVIDER.number)
 
+    def pid_of(self, name: str) -> int:
+        """One of the server's processes, as its supervisor told last."""
+        status = json.loads((self.home / "run" / "status.json").read_bytes())
+        return int(next(child["pid"] for child in status["children"] if child["name"] == name))
+
     @contextmanager
     def lab(self, **faults: ServiceFaults) -> Iterator[Path]:
         lab = LabHome(self.ecosystem.layout.lab_home)
@@ -443,7 +448,7 @@ def log_writer_killed(ward: Ward) -> Iterator[Path]:
 def process_killed(ward: Ward, name: str) -> Iterator[Path]:
     """Killed for good: its supervisor, held for so long, doesn't start another."""
     status = json.loads((ward.home / "run" / "status.json").read_bytes())
-    pid = next(child["pid"] for child in status["children"] if child["name"] == name)
+    pid = ward.pid_of(name)
     os.kill(status["pid"], signal.SIGSTOP)
     os.kill(pid, signal.SIGKILL)
     try:
@@ -550,12 +555,16 @@ def stop_rule_reached(ward: Ward) -> Iterator[Path]:
         log.close()
         return bool(refusing)
 
-    asyncio.run(tell(TimestampingState(configured=True, failing_since=since)))
-    wait_until("the stop rule", lambda: asyncio.run(refuses()))
+    # The job would tell the truth again before anybody has looked.
+    job = ward.pid_of("background")
+    os.kill(job, signal.SIGSTOP)
     try:
+        asyncio.run(tell(TimestampingState(configured=True, failing_since=since)))
+        wait_until("the stop rule", lambda: asyncio.run(refuses()))
         yield ward.home
     finally:
         asyncio.run(tell(working))
+        os.kill(job, signal.SIGCONT)
         wait_until("the log", lambda: not asyncio.run(refuses()))
 
 

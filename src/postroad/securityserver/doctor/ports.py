@@ -55,12 +55,13 @@ async def examine(patient: Patient) -> Sequence[Finding]:
 
 def expected_ports(settings: Settings) -> list[Port]:
     """The ports that are to be open; 0 opens none."""
-    client, server = settings.client_proxy, settings.server_proxy
+    client, server, health = settings.client_proxy, settings.server_proxy, settings.monitoring
     ports = [
         Port("information systems, HTTP", client.host, client.http_port),
         Port("information systems, HTTPS", client.host, client.https_port),
         Port("peers", server.host, server.port),
         Port("OCSP for peers", server.ocsp_host, server.ocsp_port),
+        Port("health check", health.health_check_host, health.health_check_port),
     ]
     return [port for port in ports if port.number]
 
