@@ -105,15 +105,6 @@ AUDITED: Final[dict[str, Audited]] = {
     "cert delete": Audited("Delete certificate", _CERT),
     "cert mark-deleted": Audited("Skip unregistration of authentication certificate", _CERT),
     "cert unregister": Audited("Unregister authentication certificate", {"sha256": "certHash"}),
-    "cert order": Audited(
-        "Acme order certificate",
-        {
-            "ca": "certificationServiceName",
-            "usage": "keyUsage",
-            "member": "clientIdentifier",
-            "token": "tokenId",
-        },
-    ),
     "register": Audited(
         _either("test", None, "Register authentication certificate"),
         {"address": "address", "fingerprint": "certHash"},
