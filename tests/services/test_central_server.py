@@ -217,6 +217,7 @@ def test_the_configuration_is_generated_regularly(
         configuration=msgspec.structs.replace(
             node.settings.configuration, generation_interval=0.05
         ),
+        backup=msgspec.structs.replace(node.settings.backup, automatic=False),  # asks the clock
     )
 
     async def run() -> None:
