@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 import urllib.request
 
+import psycopg
 import pytest
 
 from postroad.demo.consumer import call
@@ -21,16 +21,14 @@ def test_an_exchange_is_recorded_and_counted_on_both_sides(shared_ecosystem: Eco
     question = (
         "SELECT security_server_type, succeeded, status_code, rest_path, service_type,"
         " client_security_server_address, service_security_server_address"
-        " FROM operational_data WHERE message_id = ?"
+        " FROM operational_data WHERE message_id = %s"
     )
 
     def records() -> list[tuple[object, ...]]:
         found = []
         for party in PARTIES:
-            path = layout.server_home(party) / "db" / "opmonitor.sqlite"
-            with sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True) as database:
+            with psycopg.connect(shared_ecosystem.settings(party).opmonitoring_url) as database:
                 found += database.execute(question, (answer.query_id,)).fetchall()
-            database.close()
         return found
 
     wait_until("the records are stored", lambda: len(records()) == 2, patience=30)

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from postroad.demo.layout import Layout, Party
     from postroad.identifiers import ClientId
 
-_STATE_VERSION = 6
+_STATE_VERSION = 7
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,17 +90,17 @@ ocsp_host = "{address}"
 update_interval = {UPDATE_INTERVAL}
 allowed_federations = "{layout.cast.federations}"
 
-[message_log]
-database = "{parts.message_log}"
-timestamp_interval = {TIMESTAMP_INTERVAL}
-
 [monitoring]
-health_check_host = "{address}"
-health_check_port = {HEALTH_CHECK_PORT}
-metrics = true
 database = "{parts.monitoring}"
 sending_interval = {MONITORING_INTERVAL}
 records_available_timestamp_offset = {MONITORING_INTERVAL}
+health_check_host = "{address}"
+health_check_port = {HEALTH_CHECK_PORT}
+metrics = true
+
+[message_log]
+database = "{parts.message_log}"
+timestamp_interval = {TIMESTAMP_INTERVAL}
 
 [tokens]
 pin_file = "{layout.pin_file if parts.hsm is None else parts.hsm.pin_file}"
