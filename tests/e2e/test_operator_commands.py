@@ -28,7 +28,7 @@ def ecosystem(shared_ecosystem: Ecosystem) -> Ecosystem:
 def test_the_demos_tour_shows_every_step(ecosystem: Ecosystem) -> None:
     tour = Tour(ecosystem.layout, ecosystem.check)
     titles = [shown.title for shown in (*tour.run(), *show_storage(ecosystem))]
-    assert len(titles) == 18
+    assert len(titles) == 19
     result = postroad(
         "verify",
         *tour.containers,
@@ -36,7 +36,7 @@ def test_the_demos_tour_shows_every_step(ecosystem: Ecosystem) -> None:
         ecosystem.layout.server_home(CONSUMER) / "globalconf",
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "54 valid, 0 invalid, 0 not judged" in result.stdout
+    assert "56 valid, 0 invalid, 0 not judged" in result.stdout
 
 
 def test_the_integrator_calls_and_reads_the_answer(ecosystem: Ecosystem) -> None:

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from postroad.demo.layout import Layout, Party
     from postroad.identifiers import ClientId
 
-_STATE_VERSION = 7
+_STATE_VERSION = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 from postroad.adapters.files import write_atomic
 from postroad.centralserver.node import NewInstance, initialize_node, open_node
 from postroad.centralserver.registry import members, trust_services
+from postroad.centralserver.registry.optional_parts import upload_optional_part
 from postroad.centralserver.registry.provider import set_management_provider
 from postroad.centralserver.registry.provider_registration import register_management_provider
 from postroad.centralserver.registry.sources import SourceType, load_anchor
 from postroad.centralserver.registry.trust_services import CaSettings
 from postroad.demo.layout import MEMBER_CLASSES, Layout
+from postroad.globalconf.extensions import MONITORING, Monitoring
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,6 +101,8 @@ def found_instance(layout: Layout, lab: LabHome, *, pin: str) -> None:
             members.add_subsystem(change, provider, "Management services")
             set_management_provider(change, provider)
             _approve_trust_services(change, layout, lab)
+            if cast.monitor is not None:
+                upload_optional_part(change, MONITORING, Monitoring(cast.monitor).encode())
     publish(layout, pin)
 
 

@@ -55,6 +55,8 @@ class Cast:
     """The name of its certification and time-stamping authorities."""
     federations: str = "none"
     """Instances that its Security Servers may exchange messages with."""
+    monitor: SubsystemId | None = None
+    """Who may ask every Security Server for its monitoring data."""
 
     @property
     def servers(self) -> tuple[Party, ...]:
@@ -97,7 +99,7 @@ PROVIDER = Party(
     callers=(CONSUMER.subsystem,),
 )
 PARTIES = (CONSUMER, PROVIDER)
-DEMO = Cast("DEMO", make_governor("DEMO"), PARTIES)
+DEMO = Cast("DEMO", make_governor("DEMO"), PARTIES, monitor=CONSUMER.subsystem)
 """The ecosystem that `postroad demo` shows."""
 
 

@@ -15,6 +15,7 @@ from postroad.demo.soap_consumer import SoapAnswer, call_soap
 from postroad.demo.soap_tour import message_of
 from postroad.demo.steps import Shown
 from postroad.errors import ConfigurationError
+from postroad.messages.soap_metrics import MONITORING, SYSTEM_METRICS
 from postroad.messages.soap_monitoring import HEALTH_DATA, OP_MONITORING, OPERATIONAL_DATA
 from postroad.wire.xml import parse, qualified, text_of
 
@@ -33,6 +34,7 @@ def show_monitoring(url: str, exchanges: list[Exchange]) -> Iterator[Shown]:
     """
     yield _list_records(url, exchanges)
     yield _ask_health(url, exchanges)
+    yield _ask_metrics(url, exchanges)
 
 
 def _list_records(url: str, exchanges: list[Exchange]) -> Shown:
@@ -48,7 +50,7 @@ def _list_records(url: str, exchanges: list[Exchange]) -> Shown:
     wait_until("the operational data of all exchanges", are_told)
     exchanges.append(Exchange(f"SOAP {OPERATIONAL_DATA}", answers[-1].query_id, is_of_owner=True))
     ours = [each for each in told if each["messageId"] in wanted]
-    findings = [f"{len(told)} records of exchanges that we took part in; of these:"]
+    findings = [f"{len(told)} records of that server's exchanges, all of ours among them:"]
     for each in ours[:5]:
         took = int(str(each["responseOutTs"])) - int(str(each["requestInTs"]))
         outcome = "succeeded" if each["succeeded"] else "failed"
@@ -86,8 +88,24 @@ def _ask_health(url: str, exchanges: list[Exchange]) -> Shown:
     return Shown(f"Health of the services: {HEALTH_DATA}", tuple(findings))
 
 
-def _ask(url: str, code: str, content: str) -> SoapAnswer:
-    element = f'<om:{code} xmlns:om="{OP_MONITORING}">{content}</om:{code}>'
+def _ask_metrics(url: str, exchanges: list[Exchange]) -> Shown:
+    answer = _ask(url, SYSTEM_METRICS, "", namespace=MONITORING)
+    exchanges.append(Exchange(f"SOAP {SYSTEM_METRICS}", answer.query_id, is_of_owner=True))
+    name = partial(qualified, MONITORING)
+    values = {
+        metric.findtext(name("name")): metric.findtext(name("value"))
+        for metric in parse(answer.document.xml).iter(name("stringMetric"), name("numericMetric"))
+    }
+    wanted = ("proxyVersion", "OperatingSystem", "TotalPhysicalMemory")
+    if not all(values.get(each) for each in wanted):
+        raise ConfigurationError(f"the metrics lack one of {', '.join(wanted)}")
+    findings = [f"{len(values)} single values, among them:"]
+    findings += [f"{each}: {values[each]}" for each in wanted]
+    return Shown(f"The provider's machine: {SYSTEM_METRICS}", tuple(findings))
+
+
+def _ask(url: str, code: str, content: str, *, namespace: str = OP_MONITORING) -> SoapAnswer:
+    element = f'<om:{code} xmlns:om="{namespace}">{content}</om:{code}>'
     answer = call_soap(url, code, element, provider=PROVIDER.owner)
     message_of(answer)
     return answer
