@@ -73,6 +73,14 @@ def running_lab(
         yield running
 
 
+class _Server(uvicorn.Server):
+    """One that lets the connections it closes last go, before its loop does."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        await asyncio.sleep(0.01)
+
+
 @contextmanager
 def serving_app(app: ASGIApp) -> Iterator[int]:
     """Serve an application at a free port of loopback, in a thread; yields the port."""
@@ -80,7 +88,7 @@ def serving_app(app: ASGIApp) -> Iterator[int]:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         config = uvicorn.Config(app, loop="asyncio", lifespan="off", log_level="error")
-        server = uvicorn.Server(config)
+        server = _Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

@@ -13,7 +13,6 @@ import pytest
 from postroad.adapters import log_protocol as protocol
 from postroad.adapters.log_client import _Frame
 from postroad.errors import ConfigurationError, FaultCode, PostroadError
-from postroad.securityserver.messagelog import writer as process
 from postroad.securityserver.messagelog.archive_methods import ArchiveMethods
 from postroad.securityserver.messagelog.housekeeping import Housekeeping
 from postroad.securityserver.messagelog.intake import LogWriter, WriterRules
@@ -261,15 +260,3 @@ def test_the_rules_come_from_the_settings(tmp_path: Path) -> None:
         acceptable_timestamp_failure=timedelta(seconds=5),
         queue_limit=3,
     )
-
-
-def test_a_second_writer_is_kept_out(tmp_path: Path) -> None:
-    lock = tmp_path / "run" / "logwriter.lock"
-    with (
-        process._only_one(lock),
-        pytest.raises(ConfigurationError, match="another log writer"),
-        process._only_one(lock),
-    ):
-        pass
-    with process._only_one(lock):
-        pass
