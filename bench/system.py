@@ -86,8 +86,8 @@ class System:
             if not self.ecosystem.is_prepared:
                 self.say(f"  founding an ecosystem with {self.configuration.keys} keys")
                 self.ecosystem.start(lambda _step: None)
+                self._declare_services()  # while what describes the demo's services answers
                 self.ecosystem.stop()
-                self._declare_services()
             for party in PARTIES:
                 self._write_settings(party)
             self.ecosystem.start(lambda _step: None)
