@@ -277,9 +277,8 @@ def waiting(system: System) -> dict[str, int]:
     for party, side in SIDES.items():
         path = system.layout.server_home(party) / "db" / "messagelog.sqlite"
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
-            values[side] = database.execute(
-                "SELECT count(*) FROM logrecord WHERE signaturehash IS NOT NULL"
-            ).fetchone()[0]
+            query = "SELECT count(*) FROM waiting_signature"
+            values[side] = database.execute(query).fetchone()[0]
     return values
 
 
