@@ -52,7 +52,7 @@ def test_a_label_names_no_directory_but_its_own(tmp_path: Path, label: str) -> N
 
 @pytest.mark.parametrize("label", HOSTILE)
 def test_ids_are_printable_and_never_empty(label: str) -> None:
-    settings = DeviceSettings(library="x", token_id_format="{label}{serialNumber}")
+    settings = DeviceSettings(module_path="x", token_id_format="{label}{serialNumber}")
     for text in (label, ""):
         token_id = settings.token_id("hsm", slot_index=3, serial_number="", label=text)
         assert token_id
@@ -60,7 +60,7 @@ def test_ids_are_printable_and_never_empty(label: str) -> None:
 
 
 def test_a_label_with_braces_is_not_filled_in_again() -> None:
-    settings = DeviceSettings(library="x", token_id_format="{label}-{slotIndex}")
+    settings = DeviceSettings(module_path="x", token_id_format="{label}-{slotIndex}")
     token_id = settings.token_id("hsm", slot_index=1, serial_number="s", label="{serialNumber}")
     assert token_id == "{serialNumber}-1"
 
@@ -126,7 +126,7 @@ def test_no_device_takes_the_place_of_the_software_token(tmp_path: Path) -> None
 @pytest.mark.parametrize("method", ["none/login", "/login", "x/../0/login", "hsm/"])
 def test_calls_for_tokens_that_are_not_there_are_refused(tmp_path: Path, method: str) -> None:
     async def work() -> None:
-        settings = DeviceSettings(library=str(tmp_path / "none.so"))
+        settings = DeviceSettings(module_path=str(tmp_path / "none.so"))
         device = DeviceService("hsm", settings, tmp_path / "devices", FixedClock(NOW))
         service = SignerService(Keyring(tmp_path / "signer", tmp_path), FixedClock(NOW))
         for handle in (device.handle, TokenRouter(service, {}).handle):

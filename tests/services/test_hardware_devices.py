@@ -56,7 +56,7 @@ if what == "signer":
     )
     processes.run(paths)
 else:
-    settings = DeviceSettings(library=library, token_id_format="{moduleType}-{label}")
+    settings = DeviceSettings(module_path=library, token_id_format="{moduleType}-{label}")
     paths = processes.DevicePaths(directory=home / "signer/devices/hsm", socket=home / "hsm.sock")
     processes.run_device("hsm", settings, paths, login=login if (home / "pins").exists() else None)
 """

@@ -45,7 +45,7 @@ def hsm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SoftHsm]:
 
 
 def token_of(label: str, **settings: object) -> Pkcs11Token:
-    device = DeviceSettings(library=LIBRARY, token_id_format="{label}", **settings)  # type: ignore[arg-type]  # one setting at a time
+    device = DeviceSettings(module_path=LIBRARY, token_id_format="{label}", **settings)  # type: ignore[arg-type]  # one setting at a time
     return Pkcs11Token(Pkcs11Library("hsm", device), label)
 
 
@@ -250,7 +250,7 @@ def test_keys_of_others_are_found_and_short_ids_do_not_meet(hsm: SoftHsm) -> Non
 
 
 def test_missing_library_is_told_as_a_device_that_does_not_work(tmp_path: Path) -> None:
-    library = Pkcs11Library("hsm", DeviceSettings(library=str(tmp_path / "none.so")))
+    library = Pkcs11Library("hsm", DeviceSettings(module_path=str(tmp_path / "none.so")))
     assert refusal(library.tokens).code is FaultCode.HSM_NON_OPERATIONAL
 
 
@@ -258,7 +258,7 @@ def test_only_the_slots_of_the_settings_are_used(hsm: SoftHsm) -> None:
     hsm.add_token("two")
     pkcs11.lib(LIBRARY).reinitialize()
     slot = pkcs11.lib(LIBRARY).get_token(token_label="two").slot.slot_id
-    settings = DeviceSettings(library=LIBRARY, slot_ids=(slot,), token_id_format="{label}")
+    settings = DeviceSettings(module_path=LIBRARY, slot_ids=(slot,), token_id_format="{label}")
     assert [*Pkcs11Library("hsm", settings).tokens()] == ["two"]
 
 

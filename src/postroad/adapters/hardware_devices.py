@@ -47,7 +47,7 @@ class PrivateKeyAttributes(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
 class DeviceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One PKCS#11 library."""
 
-    library: Annotated[str, msgspec.Meta(min_length=1)]
+    module_path: Annotated[str, msgspec.Meta(min_length=1)] = msgspec.field(name="library")
     """Path of the vendor's shared library."""
     enabled: bool = True
     slot_ids: tuple[int, ...] = ()

@@ -93,7 +93,7 @@ class Pkcs11Library:
 
     def _loaded(self) -> Library:
         if self._library is None:
-            self._library = pkcs11.lib(self.settings.library)
+            self._library = pkcs11.lib(self.settings.module_path)
         return self._library
 
     def _broken(self, error: Exception) -> ConfigurationError:

@@ -76,16 +76,20 @@ def _kind_of(kind: Any, step: str, name: str) -> Any:
         types = typing.get_type_hints(kind, include_extras=True)
         known = settable(kind)
         if step in known:
-            return types[step]
+            return types[known[step]]
         raise ConfigurationError(
             f"{name} in the environment: there is no {step!r}{suggestion(step, known)}"
         )
     raise ConfigurationError(f"{name} in the environment: {step!r} is part of no section")
 
 
-def settable(model: type[msgspec.Struct]) -> list[str]:
-    """The keys of a section that may be written; the home directory is where the file lies."""
-    return [field.name for field in msgspec.structs.fields(model) if field.name != "home"]
+def settable(model: type[msgspec.Struct]) -> dict[str, str]:
+    """The keys of a section that may be written, and the attributes that hold them.
+
+    The home directory is not among them: it is where the file lies.
+    """
+    fields = msgspec.structs.fields(model)
+    return {field.encode_name: field.name for field in fields if field.name != "home"}
 
 
 def _value(text: str, kind: Any, name: str) -> object:
@@ -161,7 +165,7 @@ def _check_names(data: Mapping[str, object], model: type[msgspec.Struct], source
 
 def _keys_of(kind: object) -> list[str]:
     is_section = isinstance(kind, type) and issubclass(kind, msgspec.Struct)
-    return settable(typing.cast("type[msgspec.Struct]", kind)) if is_section else []
+    return list(settable(typing.cast("type[msgspec.Struct]", kind))) if is_section else []
 
 
 def _belongs(key: str, sections: Sequence[str]) -> str:

@@ -111,7 +111,7 @@ async def serve_device(
     service = DeviceService(name, settings, paths.directory, SystemClock(), login=login)
     server = IpcServer(paths.socket, service.handle)
     await server.start()
-    logger("signer").info("device started", device=name, library=settings.library)
+    logger("signer").info("device started", device=name, library=settings.module_path)
     following = asyncio.ensure_future(service.follow())
     stopping = asyncio.ensure_future(stop.wait())
     try:

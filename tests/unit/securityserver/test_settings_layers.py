@@ -103,7 +103,7 @@ def test_the_environments_texts_become_values_of_the_settings_kind(
 
 def test_a_hardware_token_can_be_named_in_the_environment() -> None:
     made = settings(POSTROAD_DEVICES__CARD__LIBRARY="/usr/lib/card.so")
-    assert made.devices["card"].library == "/usr/lib/card.so"
+    assert made.devices["card"].module_path == "/usr/lib/card.so"
 
 
 def test_other_variables_are_no_settings() -> None:
