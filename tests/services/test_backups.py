@@ -37,7 +37,6 @@ from postroad.errors import ConfigurationError, MalformedInput
 from postroad.globalconf.anchor import build_anchor
 from postroad.securityserver import backups as security
 from support.central_server import NOW, PIN, fill, lab
-from support.postgresql import postgresql_server  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +78,7 @@ def change_central(home: Path) -> None:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def home(
     request: pytest.FixtureRequest,
-    postgresql_server: PostgresqlServer,  # noqa: F811 - the fixture
+    postgresql_server: PostgresqlServer,
     tmp_path: Path,
 ) -> Path:
     url = postgresql_server.create_database() if request.param == "postgresql" else ""

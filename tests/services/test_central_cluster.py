@@ -37,7 +37,6 @@ from postroad.management.requests import ClientRegistration
 from postroad.trustlab.authority import TrustLab
 from support.central_server import MANAGEMENT, OTHER_SERVER, PIN, fill
 from support.management import Asker, Letter
-from support.postgresql import postgresql_server  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -191,7 +190,7 @@ class Cluster:
 
 @pytest.fixture
 def cluster(
-    postgresql_server: PostgresqlServer,  # noqa: F811 - the fixture
+    postgresql_server: PostgresqlServer,
     tmp_path: Path,
 ) -> Iterator[Cluster]:
     url = postgresql_server.create_database()

@@ -52,7 +52,6 @@ from support.central_server import (
     fill,
     opened_registry,
 )
-from support.postgresql import postgresql_server  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,7 +62,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def registry(postgresql_server: PostgresqlServer) -> Iterator[Registry]:  # noqa: F811 - the fixture
+def registry(postgresql_server: PostgresqlServer) -> Iterator[Registry]:
     with opened_registry(postgresql_server.create_database()) as registry:
         yield registry
 
@@ -75,7 +74,7 @@ def test_migrations_make_the_schema_of_the_models(registry: Registry) -> None:
 
 
 def test_several_processes_may_migrate_at_once(
-    postgresql_server: PostgresqlServer,  # noqa: F811 - the fixture
+    postgresql_server: PostgresqlServer,
 ) -> None:
     url = postgresql_server.create_database()
     failures: list[BaseException] = []
@@ -232,7 +231,7 @@ def test_the_database_refuses_to_edit_the_log(registry: Registry, statement: str
 
 
 def test_two_nodes_of_a_cluster_announce_each_others_keys(
-    postgresql_server: PostgresqlServer,  # noqa: F811 - the fixture
+    postgresql_server: PostgresqlServer,
     tmp_path: Path,
 ) -> None:
     url = postgresql_server.create_database()

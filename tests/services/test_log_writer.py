@@ -33,7 +33,6 @@ from support.messagelog import (
     running_writer,
     spool,
 )
-from support.postgresql import postgresql_server  # noqa: F401 - a fixture
 from support.signing import Bench, message_parts
 from support.stamping import TSA, Services, with_private
 
@@ -415,7 +414,7 @@ def test_records_are_stamped_through_the_writer_while_others_arrive(tmp_path: Pa
 
 def test_postgresql_that_crashes_is_survived_and_keeps_what_was_acknowledged(
     tmp_path: Path,
-    postgresql_server: PostgresqlServer,  # noqa: F811 - the fixture
+    postgresql_server: PostgresqlServer,
 ) -> None:
     acknowledged: dict[str, int] = {}
 

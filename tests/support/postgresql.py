@@ -1,8 +1,6 @@
 """A PostgreSQL server of our own for one test session: temporary directory, socket, no password.
 
-Use it as a fixture::
-
-    from support.postgresql import PostgresqlServer, postgresql_server  # noqa: F401 - a fixture
+It is a fixture of all tests::
 
     def test_something(postgresql_server: PostgresqlServer) -> None:
         url = postgresql_server.create_database()

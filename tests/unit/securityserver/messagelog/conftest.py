@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.messagelog import OpenLog, open_log
-from support.postgresql import postgresql_server  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,7 +20,7 @@ from postroad.securityserver.messagelog.archiving import ArchiveReport
 from postroad.securityserver.messagelog.store import PreparedRecord
 from support.archiving import LATER, ArchiveBench, DirectLog, archive_bench
 from support.messagelog import NOW, record, stamp_batch
-from support.postgresql import PostgresqlServer, postgresql_server  # noqa: F401 - a fixture
+from support.postgresql import PostgresqlServer
 
 GOV = SubsystemId("TEST", "GOV", "1", "register")
 

@@ -22,7 +22,7 @@ from postroad.securityserver.messagelog.records import InlineBody
 from postroad.securityserver.messagelog.stop_rule import STATE_NAME
 from postroad.securityserver.messagelog.store import PIECE_BYTES, LogStore
 from support.messagelog import NOW, WORKING, record, spool, submit
-from support.postgresql import PostgresqlServer, postgresql_server  # noqa: F401 - a fixture
+from support.postgresql import PostgresqlServer
 
 CANARY = b"canary-3141592653589793"
 KEYS = LogKeys({"old": bytes(32), "new": bytes(range(32))})

@@ -12,7 +12,7 @@ from postroad.securityserver.messagelog.records import BODY_DIGEST
 from postroad.securityserver.messagelog.store import Piece, PreparedAttachment, PreparedRecord
 from support.archiving import LATER, ArchiveBench, DirectLog, archive_bench
 from support.messagelog import NOW, record
-from support.postgresql import PostgresqlServer, postgresql_server  # noqa: F401 - a fixture
+from support.postgresql import PostgresqlServer
 
 TABLES = (
     "logrecord",

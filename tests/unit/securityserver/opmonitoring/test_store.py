@@ -14,7 +14,6 @@ from postroad.securityserver.opmonitoring.record import (
     json_fields,
 )
 from postroad.securityserver.opmonitoring.store import OperationalStore
-from support.postgresql import postgresql_server  # noqa: F401 - a fixture
 
 OURS = ("TEST", "COM", "1", "app")
 OWNER = ("TEST", "COM", "1")
