@@ -27,7 +27,8 @@ from postroad.securityserver.acme.challenge_port import PATH, shown_challenge
 from postroad.securityserver.acme.credentials import AcmeAccounts
 from postroad.securityserver.acme.delivery import verify_delivery
 from postroad.securityserver.acme.order_book import OrderRecord
-from postroad.securityserver.settings import AcmeSection, parse_settings
+from postroad.securityserver.settings import parse_settings
+from postroad.securityserver.settings_sections import AcmeSection
 from postroad.signer.requests import build_request
 from postroad.trustlab.authority import TrustLab
 from postroad.trustlab.issuing import KeyKind

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from postroad.identifiers import ServiceId
     from postroad.securityserver.messagelog.records import Body
-    from postroad.securityserver.settings import MessageLogSection
+    from postroad.securityserver.settings_sections import MessageLogSection
     from postroad.securityserver.transport import Attachment
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
-    from postroad.securityserver.settings import MessageLogSection
+    from postroad.securityserver.settings_sections import MessageLogSection
 
 MEMORY_LIMIT: Final = 64 * 1024
 """Bytes of a body that stay in memory."""

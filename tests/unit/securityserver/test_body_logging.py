@@ -5,7 +5,7 @@ import pytest
 from postroad.identifiers import ServiceId
 from postroad.securityserver.body_logging import is_body_logged
 from postroad.securityserver.messagelog.records import Side
-from postroad.securityserver.settings import MessageLogSection
+from postroad.securityserver.settings_sections import MessageLogSection
 
 REGISTER = ServiceId.parse("EE/GOV/1/register/persons")
 OTHER = ServiceId.parse("EE/GOV/1/other/persons")

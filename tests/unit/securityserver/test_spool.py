@@ -10,7 +10,7 @@ import pytest
 
 from postroad.errors import ConfigurationError, FaultCode
 from postroad.securityserver.messagelog.records import InlineBody, OmittedBody, SpooledBody
-from postroad.securityserver.settings import MessageLogSection
+from postroad.securityserver.settings_sections import MessageLogSection
 from postroad.securityserver.spool import MEMORY_LIMIT, BodyBuffer, log_limit
 
 RULES = MessageLogSection()

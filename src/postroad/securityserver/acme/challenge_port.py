@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from postroad.adapters.http_exchange import Request, Responder
-    from postroad.securityserver.settings import AcmeSection
+    from postroad.securityserver.settings_sections import AcmeSection
 
 PATH: Final = "/.well-known/acme-challenge/"
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{16,256}")

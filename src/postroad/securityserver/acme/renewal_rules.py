@@ -17,7 +17,7 @@ from postroad.crypto.certificates import Certificate
 
 if TYPE_CHECKING:
     from postroad.adapters.signer_protocol import CertificateRecord, KeyRecord
-    from postroad.securityserver.settings import AcmeSection
+    from postroad.securityserver.settings_sections import AcmeSection
 
 KEEP_OLD: Final = timedelta(days=1)
 """How long both certificates are active: every peer has read the new one in its configuration."""

@@ -24,7 +24,7 @@ from postroad.securityserver.acme.renewal_rules import (
     next_step,
     retry_delay,
 )
-from postroad.securityserver.settings import AcmeSection
+from postroad.securityserver.settings_sections import AcmeSection
 from postroad.trustlab.authority import TrustLab
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
