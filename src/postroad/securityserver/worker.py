@@ -1,7 +1,7 @@
 """What is one proxy worker process made of, and how does it start and end?
 
-The composition root of both proxies: adapters are made here and handed to the flows. Several
-workers share the ports; each judges by its own snapshots of configuration, keys and OCSP responses.
+Several workers share the ports; each judges by its own snapshots of configuration, keys and OCSP
+responses. What the proxies are made of is in ``worker_parts``.
 """
 
 from __future__ import annotations
@@ -11,79 +11,52 @@ import contextlib
 import gc
 import os
 import signal
-import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import uvloop
 
 from postroad.adapters import machine
-from postroad.adapters.http_client import HttpClient
-from postroad.adapters.http_limits import ClientLimits, ServerLimits
+from postroad.adapters.http_limits import ServerLimits
 from postroad.adapters.http_server import HttpServer
-from postroad.adapters.ipc import IpcClient
 from postroad.adapters.kernel import forbid_memory_dumps, keep_freed_memory
 from postroad.adapters.log_client import LogClient
 from postroad.adapters.logs import FrequentLog, configure_logging, logger
 from postroad.adapters.random_ids import new_uuid
-from postroad.adapters.signer_client import SignerClient
-from postroad.adapters.system_clock import SystemClock
-from postroad.adapters.tls import information_system_context, provider_client_context
+from postroad.adapters.tls import information_system_context
 from postroad.crypto.certificates import Certificate
 from postroad.errors import ConfigurationError, FaultCode, PostroadError, UnavailablePeer
-from postroad.evidence.verification import VerificationCache
-from postroad.fault_table import Dialect
 from postroad.messages.faults import PROVIDER_SIDE, encode_soap_fault, fault_of
-from postroad.securityserver.authentication_key import AuthenticationKey
 from postroad.securityserver.client_proxy import (
     REST_PREFIX,
-    ClientProxy,
     refuse_consumer,
     serve_consumer,
 )
-from postroad.securityserver.environment.answering import EnvironmentalMonitoring
 from postroad.securityserver.exchange_report import ExchangeReport
 from postroad.securityserver.exchange_trace import Tracing
-from postroad.securityserver.flood_limits import FloodLimit
-from postroad.securityserver.internal_tls import ensure_internal_identity
 from postroad.securityserver.messagelog.stamping_job import build_stamping
-from postroad.securityserver.metadata_services import MetadataServices
 from postroad.securityserver.ocsp_responder import OcspResponder
 from postroad.securityserver.opmonitoring import protocol as monitoring
-from postroad.securityserver.opmonitoring.answering import OperationalMonitoring
 from postroad.securityserver.opmonitoring.collecting import ObservationBuffer
 from postroad.securityserver.other_requests import is_other, serve_other
-from postroad.securityserver.peer_certificates import PeerVerdicts
-from postroad.securityserver.peer_connector import PeerConnector
-from postroad.securityserver.provider_judgement import ProviderJudge
-from postroad.securityserver.routing import choose_servers
-from postroad.securityserver.server_proxy import ServerProxy, serve_peer
-from postroad.securityserver.service_caller import InformationSystems
+from postroad.securityserver.server_proxy import serve_peer
 from postroad.securityserver.settings import load_settings
 from postroad.securityserver.settings_reload import reloaded
-from postroad.securityserver.signing import BatchingSigner
-from postroad.securityserver.snapshots import OwnCertificates, Snapshots
+from postroad.securityserver.worker_parts import WorkerParts
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from postroad.adapters.http_exchange import Request, Responder
     from postroad.adapters.http_server import Listener
     from postroad.globalconf.view import GlobalConfiguration
     from postroad.ports import MessageLogPort, SignerPort
-    from postroad.securityserver.builtin_services import SoapService
-    from postroad.securityserver.internal_tls import InternalIdentity
     from postroad.securityserver.messagelog.timestamping import TimestampingJob
     from postroad.securityserver.settings import Settings
 
 DRAIN_SECONDS: Final = 30.0
 """How long running exchanges may take to finish after SIGTERM."""
-METRICS_SECONDS: Final = 10.0
-"""How long it may take to measure this machine (reference: MonitorClient)."""
 LOOK_INTERVAL: Final = 1.0
-ANSWER_SECONDS: Final = 60.0
-"""How long an answer for operational monitoring may take (reference: op-monitor-service)."""
 GC_THRESHOLDS: Final = (20_000, 20, 50)
 TROUBLED_LOOK_INTERVAL: Final = 0.1
 """Seconds until the next look while something is missing, as at every start."""
@@ -104,26 +77,12 @@ class Worker:
     ) -> None:
         self.settings = settings
         self.index = index
-        self.clock = SystemClock()
+        self.parts = WorkerParts(settings, signer=signer, message_log=message_log)
+        self.clock = self.parts.clock
+        self.snapshots = self.parts.snapshots
         self.log = logger("worker")
         self.access_log = FrequentLog("exchange", "exchange")
         self.tracing = Tracing(settings, index)
-        self.dialect = Dialect(settings.server.fault_spelling)
-        self.signer: SignerPort = signer or SignerClient(settings.signer_socket)
-        self.message_log: MessageLogPort = message_log or LogClient(settings.logwriter_socket)
-        self.snapshots = Snapshots(settings, self.signer, self.clock)
-        self.own = OwnCertificates()
-        self.auth_key = AuthenticationKey(self.signer)
-        self.verdicts = PeerVerdicts()
-        self.cache = VerificationCache()
-        self.peers = HttpClient(ClientLimits())
-        self.services = HttpClient(ClientLimits())
-        self.internal: InternalIdentity = ensure_internal_identity(
-            settings.home_path, self.clock.now(), (settings.client_proxy.host,)
-        )
-        self._service_context = provider_client_context(
-            self.internal.key_pem, self.internal.chain_pem
-        )
         self._known_certificates: frozenset[bytes] = frozenset()
         self._stamping: TimestampingJob | None = None
         self._https: Listener | None = None
@@ -139,110 +98,15 @@ class Worker:
             on_failure=self._failed,
         )
         self.ocsp_server = HttpServer(OcspResponder(self._find_ocsp), on_failure=self._failed)
-        self.monitoring = IpcClient(settings.monitoring_socket, what="background process")
         self.observations = self._make_buffer()
-        self.client_proxy = self._make_client_proxy()
-        self.server_proxy = self._make_server_proxy()
-
-    # ---- composition
-
-    def _make_signer(self) -> BatchingSigner:
-        return BatchingSigner(
-            self.signer,
-            lambda member: self.own.signing_key(self.snapshots.current(), member, self.clock.now()),
-            self.clock,
-            batching=self.settings.server.batch_signatures,
-        )
-
-    def _make_client_proxy(self) -> ClientProxy:
-        section = self.settings.server_proxy
-        judge = ProviderJudge(
-            self.peers,
-            self.snapshots.ocsp,
-            self.verdicts,
-            self.clock,
-            ocsp_port=lambda _host: section.peer_ocsp_port,
-        )
-        connector = PeerConnector(
-            self.peers,
-            self.auth_key.client_tls,
-            section.peer_port,
-            connect_timeout=section.connect_timeout,
-            response_timeout=section.response_timeout,
-        )
-        return ClientProxy(
-            settings=self.settings,
-            clock=self.clock,
-            snapshot=self.snapshots.current,
-            signer=self._make_signer(),
-            log=self.message_log,
-            connector=connector,
-            judge_provider=judge.judge,
-            own_ocsp=lambda snapshot: self.own.authentication_ocsp(
-                snapshot, self.auth_key.certificate, self.clock.now()
-            ),
-            choose_servers=lambda snapshot, service, target: choose_servers(
-                snapshot.globalconf, service.client, target
-            ),
-            new_id=new_uuid,
-            dialect=self.dialect,
-            internal_certificate=lambda: self.internal.certificate.der,
-            flood=self._flood_limit(self.settings.client_proxy.requests_per_second_per_client),
-            cache=self.cache,
-        )
-
-    def _flood_limit(self, rate: float) -> FloodLimit:
-        """This worker's share of a limit for the whole server."""
-        return FloodLimit(rate / self.settings.server.workers, time.monotonic)
-
-    def _make_server_proxy(self) -> ServerProxy:
-        section = self.settings.server_proxy
-        services = InformationSystems(
-            self.services, lambda: self._service_context, self.settings.service_networks.guard
-        )
-        return ServerProxy(
-            settings=self.settings,
-            clock=self.clock,
-            snapshot=self.snapshots.current,
-            signer=self._make_signer(),
-            log=self.message_log,
-            services=services,
-            verdicts=self.verdicts,
-            new_id=new_uuid,
-            dialect=self.dialect,
-            flood=self._flood_limit(section.requests_per_second_per_client),
-            builtin=replace(
-                MetadataServices(services, new_uuid).builtin,
-                owner_soap=self._make_monitoring_services(),
-            ),
-            cache=self.cache,
-        )
-
-    def _make_monitoring_services(self) -> Mapping[str, SoapService]:
-        async def query(question: monitoring.QueryArgument) -> monitoring.QueryResult:
-            return await self.monitoring.call(
-                monitoring.QUERY, question, monitoring.QueryResult, deadline=ANSWER_SECONDS
-            )
-
-        async def health(provider: tuple[str, ...]) -> str:
-            return await self.monitoring.call(monitoring.HEALTH, provider, str)
-
-        async def measure(wanted: monitoring.MetricsArgument) -> str:
-            return await self.monitoring.call(
-                monitoring.METRICS, wanted, str, deadline=METRICS_SECONDS
-            )
-
-        section = self.settings.monitoring
-        offset = section.records_available_timestamp_offset
-        operational = OperationalMonitoring(query, health, self.clock, offset=offset)
-        environmental = EnvironmentalMonitoring(measure, limit_others=section.limit_remote_data_set)
-        return {**operational.services, **environmental.services}
+        self.client_proxy = self.parts.make_client_proxy(settings)
+        self.server_proxy = self.parts.make_server_proxy(settings)
 
     def _make_buffer(self) -> ObservationBuffer:
         section = self.settings.monitoring
 
         async def send(batch: monitoring.StoreArgument) -> None:
-            await self.monitoring.call(monitoring.STORE, batch, type(None))
+            await self.parts.monitoring.call(monitoring.STORE, batch, type(None))
 
         return ObservationBuffer(
             send,
@@ -299,8 +163,8 @@ class Worker:
             self.log.warning("settings not changed", why=error.message)
             return
         self.settings, waiting = reloaded(self.settings, read)
-        self.client_proxy = self._make_client_proxy()
-        self.server_proxy = self._make_server_proxy()
+        self.client_proxy = self.parts.make_client_proxy(self.settings)
+        self.server_proxy = self.parts.make_server_proxy(self.settings)
         client, server = self.settings.client_proxy, self.settings.server_proxy
         self.client_server.limits = _limits(client.connections_per_address)
         self.peer_server.limits = _limits(server.connections_per_address)
@@ -333,12 +197,7 @@ class Worker:
 
     def close(self) -> None:
         """Cut what is left."""
-        self.peers.close()
-        self.services.close()
-        self.monitoring.close()
-        for client in (self.signer, self.message_log):
-            if isinstance(client, SignerClient | LogClient):
-                client.close()
+        self.parts.close()
 
     async def _keep_looking(self) -> None:
         """Follow changes of configuration, keys and certificates."""
@@ -364,12 +223,12 @@ class Worker:
     async def _look_at_authentication_key(self) -> None:
         try:
             authorities = self.snapshots.current().globalconf.ca_certificates()
-            changed = await self.auth_key.refresh(authorities)
+            changed = await self.parts.auth_key.refresh(authorities)
         except PostroadError as error:
             self.snapshots.problems["authentication key"] = error
             return
         self.snapshots.problems.pop("authentication key", None)
-        context = self.auth_key.server_context
+        context = self.parts.auth_key.server_context
         section = self.settings.server_proxy
         if context is None or not section.port:
             return
@@ -381,9 +240,9 @@ class Worker:
 
     def _consumer_context(self) -> ssl.SSLContext:
         return information_system_context(
-            self.internal.key_pem,
-            self.internal.chain_pem,
-            [*self._known_certificates, self.internal.certificate.der],
+            self.parts.internal.key_pem,
+            self.parts.internal.chain_pem,
+            [*self._known_certificates, self.parts.internal.certificate.der],
         )
 
     def _follow_consumer_certificates(self) -> None:
@@ -401,7 +260,7 @@ class Worker:
 
     async def _stamp_now(self, record_ids: Sequence[int]) -> None:
         """Time-stamp log records at once, beside the background process that does it in time."""
-        if not isinstance(self.message_log, LogClient):
+        if not isinstance(self.parts.message_log, LogClient):
             raise ConfigurationError("the log can't be stamped", code=FaultCode.TIMESTAMPING_FAILED)
 
         async def configuration() -> GlobalConfiguration:
@@ -410,8 +269,8 @@ class Worker:
         if self._stamping is None:
             self._stamping = build_stamping(
                 self.settings,
-                log=self.message_log,
-                fetcher=self.services,
+                log=self.parts.message_log,
+                fetcher=self.parts.services,
                 configuration=configuration,
                 clock=self.clock,
             )
@@ -429,7 +288,7 @@ class Worker:
         return None
 
     def _authentication_certificates(self) -> Iterator[Certificate]:
-        yield self.auth_key.certificate
+        yield self.parts.auth_key.certificate
         try:
             keys = self.snapshots.current().keys
         except PostroadError:
@@ -459,7 +318,7 @@ class Worker:
                 error,
                 side_prefix=PROVIDER_SIDE,
                 detail_id=new_uuid(),
-                dialect=self.dialect,
+                dialect=self.parts.dialect,
             )
             report.fault, report.message, report.detail_id = fault.code, fault.string, fault.detail
             if responder.started:
