@@ -6,7 +6,7 @@ kept: eight bytes each, the most significant first.
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
+from datetime import datetime
 from enum import IntEnum
 from typing import Final
 

@@ -7,12 +7,12 @@ signature have the same signature document and hash chain result, which a frame 
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
+from datetime import datetime
 from typing import Final
 
 import msgspec
 
-from postroad.evidence.log_record import Body, Direction, Side  # noqa: TC001 - so does it these
+from postroad.evidence.log_record import Body, Direction, Side
 
 APPEND: Final = "append"
 INSERT_TIMESTAMP: Final = "insert_timestamp"

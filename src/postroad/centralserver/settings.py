@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from postroad.adapters.hardware_devices import DeviceSettings  # noqa: TC001 - msgspec reads it
+from postroad.adapters.hardware_devices import DeviceSettings
 from postroad.adapters.settings_file import convert_settings, read_settings_text
 from postroad.centralserver.registry.management_requests import AutomaticApprovals
 from postroad.errors import ConfigurationError

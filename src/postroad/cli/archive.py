@@ -91,7 +91,7 @@ def command() -> None:
     help="OpenPGP public key of the server that signed encrypted archives.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a report.")
-def verify(  # noqa: PLR0913, PLR0917 - one parameter an option
+def verify(
     places: tuple[Path, ...],
     conf: Path | None,
     previous: tuple[str, ...],
@@ -203,7 +203,7 @@ def _keys(
 ) -> tuple[OpenPgpSecret | None, list[OpenPgpCertificate]]:
     if secret_key is None:
         return None, []
-    from postroad.adapters.openpgp import OpenPgpSecret, load_certificates  # noqa: PLC0415
+    from postroad.adapters.openpgp import OpenPgpSecret, load_certificates
 
     secret = OpenPgpSecret.load(secret_key)
     known = [certificate for path in signers for certificate in load_certificates(path)]

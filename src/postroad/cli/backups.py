@@ -37,7 +37,7 @@ def backup_commands(  # noqa: C901 - one function for each command
     @home_option
     def create(home: Path, *, automatic: bool) -> None:
         """Make a backup; the server may run meanwhile."""
-        from postroad.adapters.backups import sealing, service  # noqa: PLC0415 - SQLAlchemy
+        from postroad.adapters.backups import sealing, service
 
         server, now = describe(home), SystemClock().now()
         if automatic:
@@ -51,7 +51,7 @@ def backup_commands(  # noqa: C901 - one function for each command
     @home_option
     def list_all(home: Path) -> None:
         """List the backups that are kept on this server."""
-        from postroad.adapters.backups.sealing import list_backups  # noqa: PLC0415
+        from postroad.adapters.backups.sealing import list_backups
 
         for kept in list_backups(describe(home).directory):
             made_at = kept.modified_at.isoformat(timespec="seconds")
@@ -64,7 +64,7 @@ def backup_commands(  # noqa: C901 - one function for each command
     @home_option
     def verify(file: str, key: Path | None, signer: Path | None, home: Path) -> None:
         """Check that a backup is whole, signed and could be restored; changes nothing."""
-        from postroad.adapters.backups import service  # noqa: PLC0415 - SQLAlchemy
+        from postroad.adapters.backups import service
 
         server = describe(home)
         opener = service.opener_of(server, key_file=key, signer_file=signer)
@@ -76,7 +76,7 @@ def backup_commands(  # noqa: C901 - one function for each command
     @home_option
     def delete(name: str, home: Path) -> None:
         """Delete a backup that is kept on this server."""
-        from postroad.adapters.backups.sealing import find_backup  # noqa: PLC0415
+        from postroad.adapters.backups.sealing import find_backup
 
         find_backup(describe(home).directory, name).unlink()
         click.echo(f"deleted {name}")
@@ -85,8 +85,8 @@ def backup_commands(  # noqa: C901 - one function for each command
     @home_option
     def show_key(home: Path) -> None:
         """Show the public key that signs backups. Keep a copy of the secret one elsewhere, too."""
-        from postroad.adapters.backups.restoring import KEY_FILE  # noqa: PLC0415
-        from postroad.adapters.backups.sealing import ensure_key  # noqa: PLC0415
+        from postroad.adapters.backups.restoring import KEY_FILE
+        from postroad.adapters.backups.sealing import ensure_key
 
         server = describe(home)
         click.echo(str(ensure_key(home, server.label).certificate))
@@ -100,7 +100,7 @@ def backup_commands(  # noqa: C901 - one function for each command
     @_key
     @_signer
     @home_option
-    def restore(  # noqa: PLR0913 - one parameter for each option
+    def restore(
         file: str | None,
         key: Path | None,
         signer: Path | None,
@@ -114,7 +114,7 @@ def backup_commands(  # noqa: C901 - one function for each command
 
         What isn't in the backup is removed, but for logs, archives and backups.
         """
-        from postroad.adapters.backups import service  # noqa: PLC0415 - SQLAlchemy
+        from postroad.adapters.backups import service
 
         server = describe(home)
         if finish:
@@ -132,6 +132,6 @@ def backup_commands(  # noqa: C901 - one function for each command
 
 
 def _find(server: BackedUp, file: str) -> Path:
-    from postroad.adapters.backups.sealing import find_backup  # noqa: PLC0415
+    from postroad.adapters.backups.sealing import find_backup
 
     return Path(file) if "/" in file else find_backup(server.directory, file)

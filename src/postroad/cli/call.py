@@ -45,7 +45,7 @@ _SHOWN_HEADERS = ("x-road-id", "x-road-request-id", "x-road-service", "content-t
 @click.option("--key", type=click.Path(exists=True), help="Its private key (PEM).")
 @click.option("--cacert", type=click.Path(exists=True), help="Trust this server certificate.")
 @click.option("--timeout", default=120.0, show_default=True, help="Seconds without a byte.")
-def command(  # noqa: PLR0913 - one parameter an option
+def command(
     *,
     method: str,
     target: str,

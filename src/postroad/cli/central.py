@@ -98,7 +98,7 @@ def command() -> None:
 @click.option("--database-url", default="", help="PostgreSQL; without it a file in --home.")
 @click.option("--join", is_flag=True, help="Add this node to the instance in that database.")
 @home_option
-def init(  # noqa: PLR0913, PLR0917 - one parameter for each option
+def init(
     instance: str,
     address: str,
     host: str,
@@ -171,8 +171,8 @@ def run(home: Path) -> None:
 
     With the management interface the PIN may come later, and so may the whole instance.
     """
-    from postroad.adapters.logs import configure_logging  # noqa: PLC0415 - only to run
-    from postroad.centralserver.app import serve  # noqa: PLC0415 - brings the web server
+    from postroad.adapters.logs import configure_logging
+    from postroad.centralserver.app import serve
 
     with opened(home) as node, stopped(node.settings.lock_path):
         configure_logging(process="central", style=node.settings.central.log_format)

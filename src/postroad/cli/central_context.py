@@ -122,8 +122,8 @@ def show(
         objects = [dict(zip(columns, row, strict=True)) for row in rows]
         click.echo(json.dumps(objects, ensure_ascii=False, indent=2))
         return
-    from rich.console import Console  # noqa: PLC0415 - a long import that JSON doesn't need
-    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.console import Console
+    from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
     for column in columns:

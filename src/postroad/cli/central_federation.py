@@ -121,7 +121,7 @@ def remove(fingerprint: str, home: Path) -> None:
 
 
 async def _upload(node: CentralServerNode, data: bytes) -> None:
-    from postroad.adapters.http_client import HttpClient  # noqa: PLC0415 - only to ask
+    from postroad.adapters.http_client import HttpClient
 
     http = HttpClient()
     try:

@@ -39,7 +39,7 @@ def ca() -> None:
 @click.option("--csr-format", type=click.Choice([form.value for form in CsrFormat]))
 @click.option("--acme-directory", help="Address of its ACME directory.")
 @home_option
-def add_ca(  # noqa: PLR0913 - one parameter for each option
+def add_ca(
     certificate: Path,
     profile: str,
     csr_format: str | None,
@@ -127,7 +127,7 @@ def ocsp() -> None:
 @click.option("--intermediate", type=int, help="Of this intermediate CA instead of the top CA.")
 @_COST
 @home_option
-def add_ocsp(  # noqa: PLR0913, PLR0917 - one parameter for each option
+def add_ocsp(
     ca_id: int,
     url: str,
     certificate: Path | None,

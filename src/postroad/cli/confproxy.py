@@ -167,7 +167,7 @@ def generate_anchor(name: str, filename: Path, home: Path) -> None:
 @_home_option
 def update(names: tuple[str, ...], home: Path) -> None:
     """Download and publish once; all proxy instances, or those named."""
-    from postroad.configurationproxy.app import update_once  # noqa: PLC0415 - brings the client
+    from postroad.configurationproxy.app import update_once
 
     settings = load_settings(home)
     reports = update_once(settings, _token(settings), names)
@@ -187,8 +187,8 @@ def update(names: tuple[str, ...], home: Path) -> None:
 @_home_option
 def run(home: Path) -> None:
     """Update regularly and serve, until told to stop."""
-    from postroad.adapters.logs import configure_logging  # noqa: PLC0415 - only to run
-    from postroad.configurationproxy.app import serve  # noqa: PLC0415 - brings the web server
+    from postroad.adapters.logs import configure_logging
+    from postroad.configurationproxy.app import serve
 
     settings = load_settings(home)
     configure_logging(process="confproxy", style=settings.proxy.log_format)

@@ -75,7 +75,7 @@ MORE_MEMORY = 100.0
     "SoftHSM is installed.",
 )
 @click.option("--workers", default=1, show_default=True, help="Proxy workers of each server.")
-def command(  # noqa: PLR0913 - one parameter an option
+def command(
     *,
     once: bool,
     fresh: bool,

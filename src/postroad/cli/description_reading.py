@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 def fetch_description(settings: Settings, kind: DescriptionType, url: str, code: str) -> Derived:
     """What follows from the document at an address; errors as in `fetch_derived`."""
-    from postroad.securityserver.descriptions.fetching import fetch_derived  # noqa: PLC0415 - slow
-    from postroad.securityserver.internal_tls import ensure_internal_identity  # noqa: PLC0415
+    from postroad.securityserver.descriptions.fetching import fetch_derived
+    from postroad.securityserver.internal_tls import ensure_internal_identity
 
     identity = ensure_internal_identity(
         settings.home_path, SystemClock().now(), (settings.client_proxy.host,)

@@ -10,7 +10,6 @@ import asyncio
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path  # noqa: TC003 - click reads the annotation
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -20,6 +19,7 @@ from postroad.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from postroad.identifiers import ServiceId
     from postroad.securityserver.doctor.findings import Finding
@@ -46,7 +46,7 @@ def command(home: Path, services: tuple[str, ...], *, as_json: bool, show_all: b
     Nothing is changed and no message is sent; the server may be down.
     """
     findings = examine_home(home, services)
-    from postroad.securityserver.doctor.findings import exit_code  # noqa: PLC0415
+    from postroad.securityserver.doctor.findings import exit_code
 
     if as_json:
         click.echo(json.dumps({"findings": [as_fields(each) for each in findings]}, indent=2))
@@ -57,10 +57,10 @@ def command(home: Path, services: tuple[str, ...], *, as_json: bool, show_all: b
 
 def examine_home(home: Path, services: Sequence[str] = ()) -> tuple[Finding, ...]:
     """All findings about the server in a home directory."""
-    from postroad.identifiers import ServiceId  # noqa: PLC0415
-    from postroad.securityserver.doctor.findings import Telling  # noqa: PLC0415
-    from postroad.securityserver.doctor.table import CHECKS  # noqa: PLC0415
-    from postroad.securityserver.settings import load_settings  # noqa: PLC0415
+    from postroad.identifiers import ServiceId
+    from postroad.securityserver.doctor.findings import Telling
+    from postroad.securityserver.doctor.table import CHECKS
+    from postroad.securityserver.settings import load_settings
 
     wanted = tuple(ServiceId.parse(text) for text in services)
     tell = Telling("settings")
@@ -73,11 +73,11 @@ def examine_home(home: Path, services: Sequence[str] = ()) -> tuple[Finding, ...
 
 
 async def _examine(settings: Settings, services: tuple[ServiceId, ...]) -> tuple[Finding, ...]:
-    from postroad.adapters.kernel import forbid_memory_dumps  # noqa: PLC0415 - asyncio is slow
-    from postroad.adapters.system_clock import SystemClock  # noqa: PLC0415
-    from postroad.securityserver.doctor.examination import examine  # noqa: PLC0415
-    from postroad.securityserver.doctor.patient import opened_patient  # noqa: PLC0415
-    from postroad.securityserver.doctor.table import CHECKS  # noqa: PLC0415
+    from postroad.adapters.kernel import forbid_memory_dumps
+    from postroad.adapters.system_clock import SystemClock
+    from postroad.securityserver.doctor.examination import examine
+    from postroad.securityserver.doctor.patient import opened_patient
+    from postroad.securityserver.doctor.table import CHECKS
 
     forbid_memory_dumps()  # the authentication key is lent to us, too
     with opened_patient(settings, SystemClock(), services) as patient:

@@ -73,7 +73,7 @@ def init(home: Path, name: str, keys: str, profile: str, *, root_only: bool) -> 
 @click.option("--ocsp-port", type=int, help="OCSP alone, at /, as the reference's 8888.")
 @click.option("--tsa-port", type=int, help="Time-stamps alone, at /, as the reference's 8899.")
 @click.option("--access-log", is_flag=True, help="Print a line for each request.")
-def run(  # noqa: PLR0913 - the options of one command
+def run(
     home: Path,
     host: str,
     port: int,
@@ -83,9 +83,9 @@ def run(  # noqa: PLR0913 - the options of one command
     access_log: bool,
 ) -> None:
     """Serve the lab over HTTP until interrupted."""
-    import uvicorn  # noqa: PLC0415 - the other commands don't pay for the server
+    import uvicorn
 
-    from postroad.trustlab.app import build_app  # noqa: PLC0415 - likewise
+    from postroad.trustlab.app import build_app
 
     sockets = [
         _listening(host, number) for number in (port, ocsp_port, tsa_port) if number is not None
@@ -174,7 +174,7 @@ def list_certificates(home: Path) -> None:
     help="What OCSP says of every certificate.",
 )
 @click.option("--reset", is_flag=True, help="End all faults.")
-def faults(  # noqa: PLR0913 - the options of one command
+def faults(
     home: Path,
     service: str | None,
     delay: float,
@@ -186,7 +186,7 @@ def faults(  # noqa: PLR0913 - the options of one command
     reset: bool,
 ) -> None:
     """Show the fault plan, or make one service misbehave from now on (nothing given: behave)."""
-    import json  # noqa: PLC0415 - small, and only here
+    import json
 
     lab_home = LabHome(home)
     if not lab_home.exists:

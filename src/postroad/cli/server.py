@@ -95,10 +95,10 @@ def init(home: Path, owner: str, code: str, anchor: Path, **options: int | str |
 
     An existing server.toml is left as it is, and must name the same server.
     """
-    from postroad.adapters.backups.sealing import ensure_key  # noqa: PLC0415 - only to initialise
-    from postroad.adapters.files import write_atomic  # noqa: PLC0415
-    from postroad.globalconf.anchor import Anchor, fingerprint  # noqa: PLC0415
-    from postroad.securityserver.app import prepare_directories  # noqa: PLC0415
+    from postroad.adapters.backups.sealing import ensure_key
+    from postroad.adapters.files import write_atomic
+    from postroad.globalconf.anchor import Anchor, fingerprint
+    from postroad.securityserver.app import prepare_directories
 
     identifier = _server_id(owner, code)
     data = read_file(anchor)
@@ -142,7 +142,7 @@ def _first_settings(identifier: SecurityServerId, options: Mapping[str, int | st
 
 
 def _server_id(owner: str, code: str) -> SecurityServerId:
-    from postroad.identifiers import MemberId, SecurityServerId  # noqa: PLC0415
+    from postroad.identifiers import MemberId, SecurityServerId
 
     member = MemberId.parse(owner)
     return SecurityServerId(member.instance, member.member_class, member.member_code, code)
@@ -158,7 +158,7 @@ def run(home: Path, pin_file: Path | None) -> None:
     token in at every start. Only its owner may be able to read a PIN file.
     """
     descriptor = None if pin_file is not None else _hidden_pin()
-    from postroad.securityserver import app  # noqa: PLC0415 - after the PIN has left this process
+    from postroad.securityserver import app  # after the PIN has left this process
 
     settings = load_settings(home)
     login = server_signer.automatic_login(settings, pin_file, descriptor)
@@ -198,7 +198,7 @@ def _start_over(pin: str) -> NoReturn:
 @command.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @home_option
-def status(home: Path, as_json: bool) -> None:  # noqa: FBT001 - click's flag
+def status(home: Path, as_json: bool) -> None:
     """Show the processes and the last runs of the background jobs."""
     settings = load_settings(home)
     overall = _load_json(settings.run_path / "status.json")
@@ -252,8 +252,8 @@ def _is_alive(pid: object) -> bool:
 @home_option
 def export(query_id: str, out: Path, home: Path) -> None:
     """Write the signed containers of an exchange, named by its query id, from the message log."""
-    from postroad.securityserver.messagelog import export as exporting  # noqa: PLC0415
-    from postroad.securityserver.messagelog.record_keys import log_keys_of  # noqa: PLC0415
+    from postroad.securityserver.messagelog import export as exporting
+    from postroad.securityserver.messagelog.record_keys import log_keys_of
 
     settings = load_settings(home)
     out.mkdir(parents=True, exist_ok=True)
@@ -271,7 +271,7 @@ def export(query_id: str, out: Path, home: Path) -> None:
 @home_option
 def follow_registrations(home: Path) -> None:
     """Bring the clients' statuses to what the global configuration says; run by the server."""
-    from postroad.securityserver.following import follow  # noqa: PLC0415 - SQLAlchemy
+    from postroad.securityserver.following import follow
 
     settings = load_settings(home)
     keys = with_signer(home, lambda signer, _settings: signer.certificates())

@@ -37,11 +37,11 @@ def order(home: Path, token: str, **options: object) -> None:
     """
 
     async def work(signer: SignerClient, settings: Settings) -> str:
-        from postroad.adapters.http_client import HttpClient  # noqa: PLC0415
-        from postroad.adapters.system_clock import SystemClock  # noqa: PLC0415
-        from postroad.securityserver.acme.order_book import OrderBook  # noqa: PLC0415
-        from postroad.securityserver.acme.ordering import Ordering  # noqa: PLC0415
-        from postroad.securityserver.globalconf_files import load_globalconf  # noqa: PLC0415
+        from postroad.adapters.http_client import HttpClient
+        from postroad.adapters.system_clock import SystemClock
+        from postroad.securityserver.acme.order_book import OrderBook
+        from postroad.securityserver.acme.ordering import Ordering
+        from postroad.securityserver.globalconf_files import load_globalconf
 
         clock, http, book = SystemClock(), HttpClient(), OrderBook(settings.acme_path)
         globalconf = load_globalconf(settings)
@@ -73,12 +73,12 @@ def order(home: Path, token: str, **options: object) -> None:
 def _wanted(
     settings: Settings, globalconf: GlobalConfiguration, token: str, options: dict[str, object]
 ) -> OrderRecord:
-    from postroad.adapters.system_clock import SystemClock  # noqa: PLC0415
-    from postroad.identifiers import MemberId  # noqa: PLC0415
-    from postroad.securityserver.acme.new_orders import first_order  # noqa: PLC0415
-    from postroad.securityserver.acme.offers import offer_named  # noqa: PLC0415
-    from postroad.securityserver.acme.order_book import new_order_id  # noqa: PLC0415
-    from postroad.securityserver.certificates import Applicant, profile_of  # noqa: PLC0415
+    from postroad.adapters.system_clock import SystemClock
+    from postroad.identifiers import MemberId
+    from postroad.securityserver.acme.new_orders import first_order
+    from postroad.securityserver.acme.offers import offer_named
+    from postroad.securityserver.acme.order_book import new_order_id
+    from postroad.securityserver.certificates import Applicant, profile_of
 
     usage = USAGES[str(options["usage"])]
     signing = usage is KeyUsage.SIGNING

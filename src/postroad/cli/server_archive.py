@@ -35,8 +35,8 @@ def now(home: Path, *, clean: bool, as_json: bool) -> None:
 
     Exit code 1 says that something was left undone, and why.
     """
-    from postroad.securityserver.messagelog.archive_run import archive_log  # noqa: PLC0415
-    from postroad.securityserver.messagelog.archiving import ArchiveReport  # noqa: PLC0415
+    from postroad.securityserver.messagelog.archive_run import archive_log
+    from postroad.securityserver.messagelog.archiving import ArchiveReport
 
     try:
         report = asyncio.run(archive_log(load_settings(home), clean=clean))
@@ -83,8 +83,8 @@ def status(home: Path, *, as_json: bool) -> None:
 
     The ends are what `postroad archive verify --last` wants to know.
     """
-    from postroad.adapters.archive_protocol import ArchiveState  # noqa: PLC0415
-    from postroad.securityserver.messagelog.archive_plan import ArchivePlanner  # noqa: PLC0415
+    from postroad.adapters.archive_protocol import ArchiveState
+    from postroad.securityserver.messagelog.archive_plan import ArchivePlanner
 
     settings = load_settings(home)
     planner = ArchivePlanner.open(settings.messagelog_url)
@@ -125,8 +125,8 @@ def status(home: Path, *, as_json: bool) -> None:
 @home_option
 def make_key(home: Path) -> None:
     """Make the server's own OpenPGP key, which signs archives and opens its own."""
-    from postroad.adapters.openpgp import OpenPgpSecret  # noqa: PLC0415
-    from postroad.securityserver.messagelog.archive_encryption import (  # noqa: PLC0415
+    from postroad.adapters.openpgp import OpenPgpSecret
+    from postroad.securityserver.messagelog.archive_encryption import (
         OWN_KEY_FILE,
     )
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _backed_up(home: Path) -> BackedUp:
-    from postroad.securityserver.backups import backed_up  # noqa: PLC0415 - SQLAlchemy
+    from postroad.securityserver.backups import backed_up
 
     return backed_up(home)
 

@@ -42,7 +42,7 @@ def cert_import(
     home: Path,
     file: Path | None,
     from_token: str | None,
-    also_activate: bool,  # noqa: FBT001 - click's flag
+    also_activate: bool,
 ) -> None:
     """Import a certificate (PEM or DER) for one of the keys."""
     if (file is None) == (from_token is None):
@@ -68,9 +68,9 @@ def cert_import(
 
 
 async def _import(signer: SignerClient, settings: Settings, data: bytes, *, activate: bool) -> str:
-    from postroad.adapters.system_clock import SystemClock  # noqa: PLC0415
-    from postroad.securityserver.certificates import import_certificate  # noqa: PLC0415
-    from postroad.securityserver.globalconf_files import load_globalconf  # noqa: PLC0415
+    from postroad.adapters.system_clock import SystemClock
+    from postroad.securityserver.certificates import import_certificate
+    from postroad.securityserver.globalconf_files import load_globalconf
 
     record = await import_certificate(
         signer,
@@ -100,7 +100,7 @@ def cert_deactivate(home: Path, certificate_hash: str) -> None:
     """Stop using a certificate."""
 
     async def work(signer: SignerClient, _settings: Settings) -> None:
-        from postroad.securityserver.certificates import find_certificate  # noqa: PLC0415
+        from postroad.securityserver.certificates import find_certificate
 
         certificate = await find_certificate(signer, certificate_hash)
         await signer.set_certificate(certificate.sha256.hex(), active=False)
@@ -158,7 +158,7 @@ def cert_mark_deleted(home: Path, certificate_hash: str) -> None:
 @home_option
 def cert_show(home: Path, certificate_hash: str) -> None:
     """Show everything about a certificate, and what can be done with it."""
-    from postroad.crypto.certificates import Certificate  # noqa: PLC0415
+    from postroad.crypto.certificates import Certificate
 
     infos = with_signer(home, lambda signer, _settings: signer.tokens())
     record, entry = _find_record(infos, certificate_hash)
@@ -188,9 +188,9 @@ def cert_show(home: Path, certificate_hash: str) -> None:
 @home_option
 def cert_list(home: Path) -> None:
     """List the certificates with their state, and warn of those that end soon."""
-    from postroad.adapters.system_clock import SystemClock  # noqa: PLC0415
-    from postroad.crypto.certificates import Certificate  # noqa: PLC0415
-    from postroad.securityserver.certificate_states import expiry_warnings  # noqa: PLC0415
+    from postroad.adapters.system_clock import SystemClock
+    from postroad.crypto.certificates import Certificate
+    from postroad.securityserver.certificate_states import expiry_warnings
 
     at = SystemClock().now()
 
@@ -244,9 +244,9 @@ def _renewal(record: CertificateRecord) -> str | None:
 
 def _ocsp_states(settings: Settings, at: datetime) -> Callable[[KeyCertificate], str | None]:
     """How to tell a certificate's OCSP state; nothing is told without a global configuration."""
-    from postroad.securityserver.certificate_states import ocsp_state  # noqa: PLC0415
-    from postroad.securityserver.globalconf_files import load_globalconf  # noqa: PLC0415
-    from postroad.securityserver.snapshots import OcspDirectory  # noqa: PLC0415
+    from postroad.securityserver.certificate_states import ocsp_state
+    from postroad.securityserver.globalconf_files import load_globalconf
+    from postroad.securityserver.snapshots import OcspDirectory
 
     try:
         globalconf = load_globalconf(settings)
@@ -278,11 +278,11 @@ def _find_record(
 
 
 async def _activate(signer: SignerClient, settings: Settings, certificate_hash: str) -> None:
-    from postroad.adapters.http_client import HttpClient  # noqa: PLC0415
-    from postroad.adapters.system_clock import SystemClock  # noqa: PLC0415
-    from postroad.securityserver.certificates import activate_certificate  # noqa: PLC0415
-    from postroad.securityserver.globalconf_files import load_globalconf  # noqa: PLC0415
-    from postroad.securityserver.ocsp_fetching import OcspClient  # noqa: PLC0415
+    from postroad.adapters.http_client import HttpClient
+    from postroad.adapters.system_clock import SystemClock
+    from postroad.securityserver.certificates import activate_certificate
+    from postroad.securityserver.globalconf_files import load_globalconf
+    from postroad.securityserver.ocsp_fetching import OcspClient
 
     clock = SystemClock()
     http = HttpClient()

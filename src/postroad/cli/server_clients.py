@@ -30,8 +30,8 @@ def apply(file: Path, home: Path) -> None:
     Clients that FILE does not name are left alone. Applying a file twice changes nothing the second
     time.
     """
-    from postroad.securityserver.serverconf import reconciliation  # noqa: PLC0415 - SQLAlchemy
-    from postroad.securityserver.serverconf.declaration import load_declaration  # noqa: PLC0415
+    from postroad.securityserver.serverconf import reconciliation
+    from postroad.securityserver.serverconf.declaration import load_declaration
 
     settings = load_settings(home)
     wanted = load_declaration(file, partial(read_description, settings))
@@ -49,8 +49,8 @@ def apply(file: Path, home: Path) -> None:
 @home_option
 def diff(file: Path, home: Path) -> None:
     """Show what `apply` would change; exit code 0 for nothing, 1 for something."""
-    from postroad.securityserver.serverconf import reconciliation  # noqa: PLC0415 - SQLAlchemy
-    from postroad.securityserver.serverconf.declaration import load_declaration  # noqa: PLC0415
+    from postroad.securityserver.serverconf import reconciliation
+    from postroad.securityserver.serverconf.declaration import load_declaration
 
     settings = load_settings(home)
     wanted = load_declaration(file, partial(read_description, settings))
@@ -76,7 +76,7 @@ def client() -> None:
 @home_option
 def client_list(home: Path) -> None:
     """List the clients with their state."""
-    from postroad.securityserver.serverconf.clients import list_clients  # noqa: PLC0415
+    from postroad.securityserver.serverconf.clients import list_clients
 
     settings = load_settings(home)
     with opened_conf(settings) as conf, conf.read() as session:
@@ -102,8 +102,8 @@ def service() -> None:
 @home_option
 def service_list(home: Path) -> None:
     """List the services and how many rights were given on each."""
-    from postroad.identifiers import ServiceId  # noqa: PLC0415
-    from postroad.securityserver.serverconf.snapshot import (  # noqa: PLC0415
+    from postroad.identifiers import ServiceId
+    from postroad.securityserver.serverconf.snapshot import (
         ServerConfView,
         load_snapshot,
     )

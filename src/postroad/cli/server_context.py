@@ -84,7 +84,7 @@ def read_file(path: Path) -> bytes:
 
 def with_signer(home: Path, work: Callable[[SignerClient, Settings], Awaitable[_T]]) -> _T:
     """Do something with the running server's signer."""
-    from postroad.adapters.signer_client import SignerClient  # noqa: PLC0415 - asyncio is slow
+    from postroad.adapters.signer_client import SignerClient
 
     settings = load_settings(home)
 
@@ -101,7 +101,7 @@ def with_signer(home: Path, work: Callable[[SignerClient, Settings], Awaitable[_
 @contextmanager
 def opened_conf(settings: Settings) -> Iterator[ServerConf]:
     """The server configuration's database, closed at the end."""
-    from postroad.securityserver.serverconf.repository import (  # noqa: PLC0415 - SQLAlchemy
+    from postroad.securityserver.serverconf.repository import (
         ServerConf,
     )
 
@@ -114,7 +114,7 @@ def opened_conf(settings: Settings) -> Iterator[ServerConf]:
 
 def local_members(settings: Settings) -> frozenset[MemberId]:
     """The members that this server serves, themselves or by a subsystem."""
-    from postroad.securityserver.serverconf.clients import list_clients  # noqa: PLC0415
+    from postroad.securityserver.serverconf.clients import list_clients
 
     with opened_conf(settings) as conf, conf.read() as session:
         return frozenset(row.identifier.member for row in list_clients(session))

@@ -40,7 +40,7 @@ def command() -> None:
 @home_option
 def list_descriptions(home: Path) -> None:
     """List the descriptions with their services."""
-    from postroad.securityserver.serverconf.clients import list_clients  # noqa: PLC0415 - SQLAlchemy
+    from postroad.securityserver.serverconf.clients import list_clients
 
     settings = load_settings(home)
     with opened_conf(settings) as conf, conf.read() as session:
@@ -68,19 +68,19 @@ def list_descriptions(home: Path) -> None:
 @click.option("--service-url", help="Where the service is, if its OpenAPI document doesn't say.")
 @click.option("--ignore-warnings", is_flag=True, help="Add it although something is odd.")
 @home_option
-def add(  # noqa: PLR0913, PLR0917 - click's options
+def add(
     client: str,
     url: str,
     kind: str,
     code: str | None,
     service_url: str | None,
-    ignore_warnings: bool,  # noqa: FBT001
+    ignore_warnings: bool,
     home: Path,
 ) -> None:
     """Read a description and add its services: disabled, and without any access right."""
-    from postroad.identifiers import parse_client_id  # noqa: PLC0415
-    from postroad.securityserver.descriptions import refreshing  # noqa: PLC0415 - SQLAlchemy
-    from postroad.securityserver.serverconf.models import DescriptionType  # noqa: PLC0415
+    from postroad.identifiers import parse_client_id
+    from postroad.securityserver.descriptions import refreshing
+    from postroad.securityserver.serverconf.models import DescriptionType
 
     identifier = parse_client_id(client)
     described = DescriptionType(_KINDS[kind])
@@ -110,7 +110,7 @@ def refresh(
     client: str,
     url: str,
     new_url: str | None,
-    ignore_warnings: bool,  # noqa: FBT001
+    ignore_warnings: bool,
     home: Path,
 ) -> None:
     """Read a description again and show what changes; exit code 1 if nothing was changed.
@@ -118,9 +118,9 @@ def refresh(
     Addresses, timeouts and TLS rules of services stay as they are. Rights on what is gone end, and
     each of them is shown.
     """
-    from postroad.securityserver.descriptions import refreshing  # noqa: PLC0415 - SQLAlchemy
-    from postroad.securityserver.serverconf import services  # noqa: PLC0415
-    from postroad.securityserver.serverconf.models import DescriptionType  # noqa: PLC0415
+    from postroad.securityserver.descriptions import refreshing
+    from postroad.securityserver.serverconf import services
+    from postroad.securityserver.serverconf.models import DescriptionType
 
     settings = load_settings(home)
     with opened_conf(settings) as conf:
@@ -152,7 +152,7 @@ def refresh(
 @home_option
 def enable(client: str, url: str, home: Path) -> None:
     """Let callers reach the services of a description."""
-    from postroad.securityserver.serverconf import services  # noqa: PLC0415 - SQLAlchemy
+    from postroad.securityserver.serverconf import services
 
     with _changed(home, client, url) as (session, row):
         services.set_enabled(session, row, enabled=True)
@@ -166,7 +166,7 @@ def enable(client: str, url: str, home: Path) -> None:
 @home_option
 def disable(client: str, url: str, notice: str, home: Path) -> None:
     """Keep callers from the services of a description."""
-    from postroad.securityserver.serverconf import services  # noqa: PLC0415 - SQLAlchemy
+    from postroad.securityserver.serverconf import services
 
     with _changed(home, client, url) as (session, row):
         services.set_enabled(session, row, enabled=False, notice=notice)
@@ -179,8 +179,8 @@ def disable(client: str, url: str, notice: str, home: Path) -> None:
 @home_option
 def delete(client: str, url: str, home: Path) -> None:
     """Delete a description with its services and the rights on them, which are shown."""
-    from postroad.securityserver.descriptions.refreshing import describe_rights  # noqa: PLC0415
-    from postroad.securityserver.serverconf import services  # noqa: PLC0415 - SQLAlchemy
+    from postroad.securityserver.descriptions.refreshing import describe_rights
+    from postroad.securityserver.serverconf import services
 
     with _changed(home, client, url) as (session, row):
         owner = row.client
@@ -195,12 +195,12 @@ def _derived(
     settings: Settings, kind: DescriptionType, url: str, code: str, service_url: str | None
 ) -> Derived:
     """What follows from the description at an address; plain REST is its own description."""
-    from postroad.securityserver.descriptions.derived import (  # noqa: PLC0415
+    from postroad.securityserver.descriptions.derived import (
         Derived,
         DerivedService,
         check_identifier,
     )
-    from postroad.securityserver.serverconf.models import DescriptionType  # noqa: PLC0415
+    from postroad.securityserver.serverconf.models import DescriptionType
 
     if kind is DescriptionType.REST:
         service = DerivedService(code=check_identifier("the service code", code), url=url)
@@ -226,8 +226,8 @@ def _stop_unless(*, consent: bool) -> None:
 
 
 def _find(session: Session, client: str, url: str) -> ServiceDescription:
-    from postroad.identifiers import parse_client_id  # noqa: PLC0415
-    from postroad.securityserver.serverconf import clients, services  # noqa: PLC0415 - SQLAlchemy
+    from postroad.identifiers import parse_client_id
+    from postroad.securityserver.serverconf import clients, services
 
     row = services.find_description(clients.get_client(session, parse_client_id(client)), url)
     if row is None:

@@ -30,7 +30,7 @@ _CLIENT = "INSTANCE/CLASS/CODE[/SUBSYSTEM]"
 
 def _ask(home: Path, what: Callable[[Governance], Awaitable[SubmittedRequest]]) -> None:
     """Send one request and tell what came of it so far."""
-    from postroad.securityserver.governance import opened_governance  # noqa: PLC0415 - SQLAlchemy
+    from postroad.securityserver.governance import opened_governance
 
     async def work(signer: SignerClient, settings: Settings) -> SubmittedRequest:
         with (
@@ -100,7 +100,7 @@ def rename_client(client_id: str, name: str, home: Path) -> None:
 @home_option
 def delete_client(client_id: str, home: Path) -> None:
     """Delete a client that is registered no longer, with its services and access rights."""
-    from postroad.securityserver.serverconf.clients import (  # noqa: PLC0415 - SQLAlchemy
+    from postroad.securityserver.serverconf.clients import (
         delete_client as delete,
     )
 
@@ -160,7 +160,7 @@ def requests(limit: int, home: Path) -> None:
     yet: they wait for an approval, or for the next download. The registration of an authentication
     certificate is followed in the list of certificates.
     """
-    from postroad.securityserver.serverconf.submissions import (  # noqa: PLC0415 - SQLAlchemy
+    from postroad.securityserver.serverconf.submissions import (
         list_submitted,
     )
 
@@ -189,7 +189,7 @@ def internal_certificate(home: Path) -> None:
     The Central Server is given that of the server which hosts the management services
     (`client_certificate_file`); it is made here if there is none yet.
     """
-    from postroad.securityserver.internal_tls import ensure_internal_identity  # noqa: PLC0415
+    from postroad.securityserver.internal_tls import ensure_internal_identity
 
     settings = load_settings(home)
     addresses = (settings.client_proxy.host,)

@@ -23,7 +23,7 @@ def log_key() -> None:
 @home_option
 def add(key_id: str, home: Path) -> None:
     """Make a new random key KEY_ID; the settings say which key is used."""
-    from postroad.securityserver.messagelog.record_keys import add_log_key  # noqa: PLC0415
+    from postroad.securityserver.messagelog.record_keys import add_log_key
 
     settings = load_settings(home)
     add_log_key(settings.log_keys_path, key_id)
@@ -37,7 +37,7 @@ def add(key_id: str, home: Path) -> None:
 @home_option
 def list_keys(home: Path) -> None:
     """List the keys, and which one encrypts new messages."""
-    from postroad.securityserver.messagelog.record_keys import load_log_keys  # noqa: PLC0415
+    from postroad.securityserver.messagelog.record_keys import load_log_keys
 
     settings = load_settings(home)
     section = settings.message_log

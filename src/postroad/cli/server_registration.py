@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--cert", "fingerprint", help="SHA-256 of the certificate, if there are several.")
 @click.option("--test", is_flag=True, help="Only find out whether the Central Server answers.")
 @home_option
-def register(home: Path, address: str, fingerprint: str | None, test: bool) -> None:  # noqa: FBT001
+def register(home: Path, address: str, fingerprint: str | None, test: bool) -> None:
     """Ask the Central Server to register the authentication certificate.
 
     ADDRESS is the host name or IP address under which other servers reach this one. The answer
@@ -43,8 +43,8 @@ def register(home: Path, address: str, fingerprint: str | None, test: bool) -> N
 async def _register(
     signer: SignerClient, settings: Settings, address: str, fingerprint: str | None, *, test: bool
 ) -> SubmittedRequest | None:
-    from postroad.securityserver.globalconf_files import load_globalconf  # noqa: PLC0415
-    from postroad.securityserver.management_client import (  # noqa: PLC0415 - only to register
+    from postroad.securityserver.globalconf_files import load_globalconf
+    from postroad.securityserver.management_client import (
         choose_auth_certificate,
         opened_management_client,
     )

@@ -41,14 +41,14 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path))
 @home_option
 @click.pass_context
-def csr(  # noqa: PLR0913, PLR0917 - click's options
+def csr(
     context: click.Context,
     /,
     home: Path,
     key_id: str | None,
     form: str,
     out: Path | None,
-    show_fields: bool,  # noqa: FBT001 - click's flag
+    show_fields: bool,
     **options: object,
 ) -> None:
     """Make a certificate request for a key by the authority's certificate profile.
@@ -69,7 +69,7 @@ def csr(  # noqa: PLR0913, PLR0917 - click's options
     wanted = key_id
 
     async def work(signer: SignerClient, settings: Settings) -> bytes:
-        from postroad.securityserver.certificates import request_for  # noqa: PLC0415
+        from postroad.securityserver.certificates import request_for
 
         info, record = find_key(await signer.tokens(), wanted)
         signing = usage is KeyUsage.SIGNING
@@ -101,8 +101,8 @@ def _write_request(der: bytes, form: str, out: Path) -> None:
 
 
 def _show_fields(home: Path, usage: KeyUsage, options: dict[str, object]) -> None:
-    from postroad.securityserver.certificates import fields_for  # noqa: PLC0415
-    from postroad.securityserver.settings import load_settings  # noqa: PLC0415
+    from postroad.securityserver.certificates import fields_for
+    from postroad.securityserver.settings import load_settings
 
     applicant, profile = _applicant(load_settings(home), usage, options)
     click.echo(f"profile {profile}")
@@ -186,9 +186,9 @@ def _find_request(infos: Sequence[TokenInfo], name: str) -> tuple[str, str]:
 def _applicant(
     settings: Settings, usage: KeyUsage, options: dict[str, object]
 ) -> tuple[Applicant, str]:
-    from postroad.identifiers import MemberId  # noqa: PLC0415
-    from postroad.securityserver.certificates import Applicant, profile_of  # noqa: PLC0415
-    from postroad.securityserver.globalconf_files import load_globalconf  # noqa: PLC0415
+    from postroad.identifiers import MemberId
+    from postroad.securityserver.certificates import Applicant, profile_of
+    from postroad.securityserver.globalconf_files import load_globalconf
 
     owner = settings.server_id.owner
     member = MemberId.parse(str(options["member"])) if options["member"] else owner

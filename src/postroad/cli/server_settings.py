@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from pathlib import Path  # noqa: TC003 - click reads the annotation
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -20,6 +20,9 @@ from postroad.securityserver.settings import (
 )
 from postroad.securityserver.settings_layers import layers_of, origin_of, settable
 from postroad.securityserver.settings_profiles import PROFILES
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _NOBODY = '[server]\nidentifier = "INSTANCE/CLASS/CODE/SERVER"\n'
 _PASSWORD = re.compile(r"(://[^:/@]*:)[^@]*@|(?<=password=)[^&\s]+", re.IGNORECASE)

@@ -22,7 +22,7 @@ def automatic_login(
     settings: Settings, pin_file: Path | None, descriptor: int | None
 ) -> AutomaticLogin | None:
     """The source of PINs: the option, the environment (hidden in `descriptor`), or the settings."""
-    from postroad.signer import automatic_login as logins  # noqa: PLC0415 - after the PIN has left
+    from postroad.signer import automatic_login as logins  # after the PIN has left
 
     section = settings.tokens
     if pin_file is not None:
@@ -43,8 +43,8 @@ def _read_descriptor(descriptor: int) -> str:
 
 def run_signer(settings: Settings, login: AutomaticLogin | None) -> None:
     """Be the signer's process."""
-    from postroad.adapters.logs import configure_logging  # noqa: PLC0415
-    from postroad.signer import processes  # noqa: PLC0415 - in the signer's process only
+    from postroad.adapters.logs import configure_logging
+    from postroad.signer import processes  # in the signer's process only
 
     configure_logging(process="signer", style=settings.server.log_format)
     paths = processes.SignerPaths(
@@ -58,8 +58,8 @@ def run_signer(settings: Settings, login: AutomaticLogin | None) -> None:
 
 def run_device(settings: Settings, name: str) -> None:
     """Be the process of one device; its tokens' PINs come from the settings."""
-    from postroad.adapters.logs import configure_logging  # noqa: PLC0415
-    from postroad.signer import processes  # noqa: PLC0415
+    from postroad.adapters.logs import configure_logging
+    from postroad.signer import processes
 
     configure_logging(process=f"token-{name}", style=settings.server.log_format)
     processes.run_device(
@@ -83,9 +83,9 @@ def import_keyconf(directory: Path, pin_file: Path | None, home: Path) -> None:
     DIRECTORY is a copy of its /etc/xroad/signer; the PIN is that of its software token, and will be
     that of ours. Keys of hardware tokens stay there: name the [devices.NAME] as in devices.ini.
     """
-    from postroad.adapters.supervision import accepts_connections  # noqa: PLC0415
-    from postroad.securityserver.settings import load_settings  # noqa: PLC0415
-    from postroad.signer import keyconf_import  # noqa: PLC0415
+    from postroad.adapters.supervision import accepts_connections
+    from postroad.securityserver.settings import load_settings
+    from postroad.signer import keyconf_import
 
     settings = load_settings(home)
     if accepts_connections(settings.signer_socket):

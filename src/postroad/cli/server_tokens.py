@@ -47,7 +47,7 @@ def token() -> None:
 @click.option("--pin-policy", is_flag=True, help="Refuse a PIN that the usual policy refuses.")
 @pin_option
 @home_option
-def token_init(home: Path, pin_file: Path | None, pin_policy: bool) -> None:  # noqa: FBT001
+def token_init(home: Path, pin_file: Path | None, pin_policy: bool) -> None:
     """Give the software token its PIN, and log it in."""
     pin = read_pin(pin_file, new=True, what="New PIN of the token")
 
@@ -102,7 +102,7 @@ def token_change_pin(
     home: Path,
     pin_file: Path | None,
     new_pin_file: Path,
-    pin_policy: bool,  # noqa: FBT001 - click's flag
+    pin_policy: bool,
     token_id: str,
 ) -> None:
     """Replace a token's PIN; it is logged out afterwards."""
@@ -282,7 +282,7 @@ def key_rename(home: Path, key_id: str, name: str) -> None:
 @click.option("--force", is_flag=True, help="Even with a certificate that the registry knows.")
 @click.confirmation_option(prompt="Delete the key with its certificates for ever?")
 @home_option
-def key_delete(home: Path, key_id: str, force: bool) -> None:  # noqa: FBT001 - click's flag
+def key_delete(home: Path, key_id: str, force: bool) -> None:
     """Delete a key with its requests and certificates, on the token too."""
 
     async def work(signer: SignerClient, _settings: Settings) -> None:

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from postroad.crypto.algorithms import DigestAlgorithm
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from postroad.crypto.algorithms import DigestAlgorithm
 
 MESSAGE_PART: Final = "/message.xml"
 ATTACHMENT_PREFIX: Final = "/attachment"

@@ -8,7 +8,7 @@ hand them to the log writer over a socket.
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
+from datetime import datetime
 from enum import StrEnum
 
 import msgspec

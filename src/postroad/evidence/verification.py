@@ -22,15 +22,17 @@ time-stamp manifests) aren't followed: they can't make a signature valid here.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from postroad.crypto.algorithms import DigestAlgorithm, SignatureAlgorithm
+from postroad.crypto.certificates import Certificate
 from postroad.crypto.chains import verify_chain
-from postroad.crypto.ocsp import OcspResponse, require_good, verify_ocsp
+from postroad.crypto.ocsp import OcspResponse, VerifiedOcsp, require_good, verify_ocsp
 from postroad.crypto.profiles import member_of_sign_certificate
 from postroad.errors import FaultCode, PostroadError, TrustError
 from postroad.evidence.digests import (
@@ -40,7 +42,11 @@ from postroad.evidence.digests import (
     PartDigest,
 )
 from postroad.evidence.exact_form import read_signature
-from postroad.evidence.hashchain_verification import ChainPolicy, verify_hash_chain
+from postroad.evidence.hashchain_verification import (
+    ChainPolicy,
+    VerifiedHashChain,
+    verify_hash_chain,
+)
 from postroad.evidence.verdicts import (
     MAX_KEPT_DOCUMENT_BYTES,
     CertificateEvidence,
@@ -50,19 +56,14 @@ from postroad.evidence.verdicts import (
 )
 from postroad.evidence.xades_parsing import malformed
 from postroad.evidence.xades_verification import verify_core
+from postroad.identifiers import ClientId, MemberId
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
-    from postroad.crypto.algorithms import DigestAlgorithm, SignatureAlgorithm
-    from postroad.crypto.certificates import Certificate
-    from postroad.crypto.ocsp import VerifiedOcsp
-    from postroad.evidence.hashchain_verification import VerifiedHashChain
     from postroad.evidence.xades_parsing import SignatureFacts, SignatureReference
     from postroad.globalconf.indexes import ApprovedCertificate
     from postroad.globalconf.view import GlobalConfiguration
-    from postroad.identifiers import ClientId, MemberId
 
 __all__ = [
     "SignatureDocument",

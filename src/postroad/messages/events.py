@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from enum import Enum, auto
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
-if TYPE_CHECKING:
-    from postroad.messages.soap import SoapDocument
-    from postroad.wire.headers import HeaderList
+from postroad.messages.soap import SoapDocument
+from postroad.wire.headers import HeaderList
 
 
 class Direction(Enum):

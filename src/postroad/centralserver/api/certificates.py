@@ -5,7 +5,7 @@ Source: reference ``CertificateConverter``; names of key usages and algorithms a
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
+from datetime import datetime
 from typing import Final
 
 from cryptography import x509

@@ -5,7 +5,7 @@ Source: reference ``ConfigurationSourceAnchorsController``, ``ConfigurationSourc
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from postroad.centralserver.api.operations import Call, Download, Operation, any_of

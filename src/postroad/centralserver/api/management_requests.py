@@ -7,7 +7,7 @@ has no status and is answered with 202 all the same (G-27).
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec

@@ -5,7 +5,7 @@ Source: the ``components`` of the reference's OpenAPI document of the Central Se
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
+from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec

@@ -6,7 +6,7 @@ ignore that warning.
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 import msgspec

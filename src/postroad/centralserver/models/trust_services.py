@@ -5,7 +5,7 @@ Source: reference tables ``approved_cas``, ``ca_infos``, ``ocsp_infos``, ``appro
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003 - SQLAlchemy reads the annotations
+from datetime import datetime
 
 from sqlalchemy import CheckConstraint, ForeignKey, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime  # noqa: TC003 - msgspec reads it
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 import msgspec

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import secrets
 from contextlib import ExitStack, contextmanager
-from datetime import datetime  # noqa: TC003 - msgspec reads it
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from postroad.adapters.file_locks import only_one
 from postroad.adapters.files import write_atomic
-from postroad.adapters.signer_protocol import KeyUsage  # noqa: TC001 - msgspec reads it
+from postroad.adapters.signer_protocol import KeyUsage
 from postroad.errors import ConfigurationError, FaultCode
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ at worst.
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003 - msgspec reads it
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 import msgspec

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from postroad.securityserver.opmonitoring.record import Observation  # noqa: TC001 - struct fields
+from postroad.securityserver.opmonitoring.record import Observation
 
 STORE: Final = "store"
 QUERY: Final = "query"

@@ -39,6 +39,7 @@ in the same form, so that two forms that say the same are equal; `difference` co
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -71,7 +72,7 @@ from postroad.securityserver.serverconf.models import ConnectionType, Descriptio
 from postroad.securityserver.serverconf.services import ServiceProperties, check_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from postroad.securityserver.descriptions.derived import Derived
