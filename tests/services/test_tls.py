@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ssl
 import tracemalloc
 from collections.abc import AsyncIterator
@@ -558,3 +559,40 @@ def test_large_bodies_pass_tls_both_ways_in_little_memory() -> None:
 
 def test_pem_is_what_openssl_reads() -> None:
     assert ssl.PEM_cert_to_DER_cert(encode_pem(peer().der).decode()) == peer().der
+
+
+def test_lost_connections_leave_nothing_to_the_garbage_collector() -> None:
+    """Each holds half a hundred kilobytes, and the collector of a busy worker comes seldom."""
+    kinds = ("ClientConnection", "ServerConnection", "SSLProtocol", "ClientExchange", "BodyStream")
+
+    def left() -> list[str]:
+        return [name for each in gc.get_objects() if (name := type(each).__name__) in kinds]
+
+    async def scenario() -> None:
+        async with listening(peer_port()) as port, calling() as client:
+            tls = peer_tls(peer())
+
+            async def exchange(size: int) -> None:
+                async with await client.open("POST", port.url, tls=tls, content_length=size) as it:
+                    await it.finish(b"x" * size)
+                    await it.response()
+                    if size != _HALF_READ:
+                        await it.body.read_all(1 << 24)
+
+            await asyncio.gather(*(exchange(size) for size in (0, 10, _HALF_READ, 1 << 20)))
+            client.close()
+            async with asyncio.timeout(5):
+                while port.server.connections:
+                    await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
+            assert left() == []
+
+    gc.collect()
+    gc.disable()
+    try:
+        run(scenario())
+    finally:
+        gc.enable()
+
+
+_HALF_READ = 300_000

@@ -80,6 +80,7 @@ class BodyStream:
     def end(self) -> None:
         """Mark the end of the body."""
         self._ended = True
+        self._let_go()
         if self._waiter is not None:
             self._wake()
 
@@ -88,6 +89,7 @@ class BodyStream:
         if self._ended or self.error is not None:
             return
         self.error = error
+        self._let_go()
         if self._waiter is not None:
             self._wake()
 
@@ -145,3 +147,14 @@ class BodyStream:
         if self._paused:
             self._paused = False
             self._on_flow()
+            if self._ended or self.error is not None:
+                self._let_go()
+
+    def _let_go(self) -> None:
+        """Forget whom to tell, who may well hold us, once there is nothing more to tell."""
+        if not self._paused:
+            self._on_flow = _tell_nobody
+
+
+def _tell_nobody() -> None:
+    """Stand for the connection of a body that is complete."""

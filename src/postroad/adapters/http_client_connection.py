@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 import httptools
 
 from postroad.adapters.http_deadlines import NEVER
-from postroad.adapters.http_outflow import OutFlow
+from postroad.adapters.http_outflow import GONE, OutFlow
 from postroad.errors import FaultCode, MalformedInput, PostroadError, UnavailablePeer
 
 if TYPE_CHECKING:
@@ -85,6 +85,9 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._end_by_close(exc)
         self._out.resume()
         self._pool.lost(self)
+        self.transport = GONE
+        self._out.let_go()
+        del self._parser  # which holds us
 
     def eof_received(self) -> bool:
         """Treat the server's end of stream as the end of the connection."""

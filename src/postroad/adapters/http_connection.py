@@ -23,7 +23,7 @@ from postroad.adapters.http_body import BodyStream
 from postroad.adapters.http_deadlines import NEVER
 from postroad.adapters.http_exchange import Peer, Request, Responder, peer_gone
 from postroad.adapters.http_head import encode_response_head
-from postroad.adapters.http_outflow import OutFlow
+from postroad.adapters.http_outflow import GONE, OutFlow
 from postroad.adapters.http_request_reader import RequestReader
 from postroad.errors import FaultCode, MalformedInput, PostroadError
 
@@ -162,6 +162,9 @@ class ServerConnection(asyncio.BufferedProtocol):
         self._pending.clear()
         self._out.fail(peer_gone("we answered"))
         self._owner.closed(self)
+        self._transport = GONE
+        self._out.let_go()
+        self._reader.let_go()
 
     def eof_received(self) -> bool:
         """Answer a half-closed peer: a request that is complete is still worth an answer."""

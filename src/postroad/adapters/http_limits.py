@@ -67,7 +67,7 @@ class ClientLimits:
     """A server that takes no byte of our request for so long is given up."""
     idle_timeout: float = 60.0
     """How long a connection waits in the pool for its next request."""
-    max_idle_per_destination: int = 64
+    max_idle_per_destination: int = 256
     max_head: int = 64 * 1024
     max_headers: int = 200
     max_interim: int = 8

@@ -3,12 +3,53 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from postroad.adapters.http_deadlines import NEVER
 
 if TYPE_CHECKING:
     from postroad.errors import PostroadError
+
+
+class GoneTransport(asyncio.Transport):
+    """Stands where the transport of a lost connection stood, and does nothing.
+
+    A TLS transport and the protocol on top of it hold each other, with half a hundred kilobytes of
+    buffers: unless one lets go they stay until the garbage collector finds them.
+    """
+
+    def is_closing(self) -> bool:
+        """Say that it is over."""
+        return True
+
+    def write(self, data: bytes | bytearray | memoryview[int]) -> None:
+        """Drop it."""
+
+    def write_eof(self) -> None:
+        """Do nothing."""
+
+    def can_write_eof(self) -> bool:
+        """Say no."""
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        """Tell that nothing waits."""
+        return 0
+
+    def pause_reading(self) -> None:
+        """Do nothing."""
+
+    def resume_reading(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def abort(self) -> None:
+        """Do nothing."""
+
+
+GONE: Final = GoneTransport()
 
 
 class OutFlow:
@@ -48,6 +89,10 @@ class OutFlow:
         drained, self._drained = self._drained, None
         if drained is not None and not drained.done():
             drained.set_exception(error)
+
+    def let_go(self) -> None:
+        """Forget the transport: the connection is lost."""
+        self._transport = GONE
 
     def write(self, data: bytes) -> asyncio.Future[None] | None:
         """Write; what it returns is to be awaited: the peer is slower than we are."""

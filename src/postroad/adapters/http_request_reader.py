@@ -98,6 +98,10 @@ class RequestReader:
         self._head_bytes = 0
         self._parser = httptools.HttpRequestParser(self)
 
+    def let_go(self) -> None:
+        """Forget parser and sink, which hold us: nothing more will arrive."""
+        del self._parser, self._sink, self.on_body
+
     def feed(self, data: bytes | memoryview) -> None:
         """Parse what arrived."""
         self._feed(data)
