@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 DRAIN_SECONDS: Final = 30.0
 """How long running exchanges may take to finish after SIGTERM."""
 LOOK_INTERVAL: Final = 1.0
-GC_THRESHOLDS: Final = (20_000, 20, 50)
+GC_THRESHOLDS: Final = (20_000, 20, 5)
 TROUBLED_LOOK_INTERVAL: Final = 0.1
 """Seconds until the next look while something is missing, as at every start."""
 KEY_INTERVAL: Final = 5.0
