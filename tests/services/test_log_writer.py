@@ -265,7 +265,7 @@ def test_large_bodies_do_not_hold_up_small_records(tmp_path: Path) -> None:
                 asyncio.ensure_future(
                     client.append(record(spool(writer.spool, data, f"body-{number}")))
                 )
-                for number in range(4)
+                for number in range(12)
             ]
             while not all(upload.done() for upload in large):
                 started = time.monotonic()
@@ -281,7 +281,7 @@ def test_large_bodies_do_not_hold_up_small_records(tmp_path: Path) -> None:
         assert sorted(waits)[len(waits) // 2] < 0.5
         reader = LogReader.open(writer.url)
         sizes = [found.size for found in _attachments(reader)]
-        assert sizes.count(len(data)) == 4
+        assert sizes.count(len(data)) == 12
         reader.close()
         assert list(writer.spool.iterdir()) == []
 
@@ -293,14 +293,19 @@ def _attachments(reader: LogReader):
         yield from loaded.attachments
 
 
-def test_a_writer_killed_during_an_upload_leaves_no_half_of_it(tmp_path: Path) -> None:
-    data = os.urandom(10 * 1024 * 1024)
+@pytest.mark.parametrize(("size", "count"), [(100_000, 100), (10 * 1024 * 1024, 8)])
+def test_a_writer_killed_during_an_upload_leaves_no_half_of_it(
+    tmp_path: Path, size: int, count: int
+) -> None:
+    """Each body is either a piece in the database or a file beside it."""
+    data = os.urandom(size)
 
-    def pieces(writer: WriterProcess) -> int:
+    def parts(writer: WriterProcess) -> int:
         reader = LogReader.open(writer.url)
-        ((count,),) = reader._database.rows("SELECT COUNT(*) FROM attachment_piece")
+        ((pieces,),) = reader._database.rows("SELECT COUNT(*) FROM attachment_piece")
         reader.close()
-        return int(str(count))
+        files = list((tmp_path / "db").glob("messagelog-bodies/*/*"))
+        return int(str(pieces)) + len(files)
 
     async def scenario(writer: WriterProcess) -> None:
         async with connected(writer) as client:
@@ -308,21 +313,21 @@ def test_a_writer_killed_during_an_upload_leaves_no_half_of_it(tmp_path: Path) -
                 asyncio.ensure_future(
                     client.append(record(spool(writer.spool, data, f"body-{number}")))
                 )
-                for number in range(8)
+                for number in range(count)
             ]
-            await eventually(lambda: pieces(writer))
+            await eventually(lambda: parts(writer))
             writer.kill()
             await asyncio.gather(*uploads, return_exceptions=True)
 
     with running_writer(tmp_path) as writer:
         asyncio.run(scenario(writer))
-        left = pieces(writer)
-        assert left > 0
+        assert parts(writer) > 0
         writer.start()
         kept = stored(writer)
-        assert pieces(writer) == 10 * len(kept) < 80
-        # Whoever handed the files over may still be reading them: they go when they are old.
-        assert len(list(writer.spool.iterdir())) == 8 - len(kept)
+        assert parts(writer) == len(kept) < count
+        reader = LogReader.open(writer.url)
+        assert [body.content for body in _attachments(reader)] == [data] * len(kept)
+        reader.close()
 
 
 def test_orphan_spool_files_go_at_the_start(tmp_path: Path) -> None:

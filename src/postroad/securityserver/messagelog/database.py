@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from postroad.errors import ConfigurationError
+    from postroad.securityserver.messagelog.body_files import BodyFiles
 
 Value: TypeAlias = int | str | bytes | None
 Row: TypeAlias = tuple[Value, ...]
@@ -38,6 +39,11 @@ class LogDatabase(Protocol):
     @property
     def is_remote(self) -> bool:
         """Whether another process or machine must answer before a call returns."""
+        ...
+
+    @property
+    def body_files(self) -> BodyFiles | None:
+        """Where large bodies are kept beside the database; None if they belong into it."""
         ...
 
     def migrate(self) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeVar
 from postroad.adapters.log_protocol import LogStatus
 from postroad.adapters.logs import logger
 from postroad.errors import ConfigurationError
+from postroad.securityserver.messagelog.body_files import FILE_BYTES
 from postroad.securityserver.messagelog.committing import GroupCommitter, Outcome
 from postroad.securityserver.messagelog.database import is_unusable
 from postroad.securityserver.messagelog.records import (
@@ -242,7 +243,7 @@ class LogWriter:
             raise
 
     async def _take_in(self, record: MessageRecord) -> PreparedRecord:
-        """Store the spooled attachments ahead of their record, piece by piece."""
+        """Store the spooled attachments ahead of their record: as files, or piece by piece."""
         bodies: list[PreparedAttachment] = []
         record_id: int | None = None
         try:
@@ -250,14 +251,26 @@ class LogWriter:
                 if isinstance(body, SpooledBody) and body.size <= self._rules.max_body_bytes:
                     if record_id is None:
                         record_id = await self.run(lambda store: store.begin_pieces())
-                    pieces = await self._store_pieces(body, record_id, number)
-                    bodies.append(PreparedAttachment(body.digest, body.size, pieces=pieces))
+                    bodies.append(await self._store_ahead(body, record_id, number))
                 else:
                     bodies.append(self._prepared_body(body))
         except ConfigurationError:
             await self._discard(record_id)
             raise
         return PreparedRecord(record, tuple(bodies), record_id)
+
+    async def _store_ahead(
+        self, body: SpooledBody, record_id: int, number: int
+    ) -> PreparedAttachment:
+        files = self._store.body_files
+        if (
+            files is not None
+            and body.size >= FILE_BYTES
+            and await asyncio.to_thread(files.keep, self._spool, body, record_id, number)
+        ):
+            return PreparedAttachment(body.digest, body.size, filed=True)
+        pieces = await self._store_pieces(body, record_id, number)
+        return PreparedAttachment(body.digest, body.size, pieces=pieces)
 
     async def _store_pieces(self, body: SpooledBody, record_id: int, number: int) -> int:
         file = await asyncio.to_thread(SpoolFile, self._spool, body)

@@ -139,6 +139,7 @@ class _AttachmentRow(msgspec.Struct, array_like=True):
     digest: bytes
     pieces: int | None
     content: bytes | None
+    filed: int | None
 
 
 _FIND: Final = """
@@ -148,7 +149,8 @@ _FIND: Final = """
            CAST(COALESCE(LENGTH(r.body), 0) + COALESCE(
                (SELECT SUM(a.size) FROM message_attachment a
                  WHERE a.logrecord_id = r.id
-                   AND (a.content IS NOT NULL OR a.pieces IS NOT NULL)), 0) AS BIGINT)
+                   AND (a.content IS NOT NULL OR a.pieces IS NOT NULL OR a.filed IS NOT NULL)), 0
+           ) AS BIGINT)
       FROM logrecord r
      WHERE r.id IN (SELECT logrecord_id FROM query_index WHERE queryhash = ?
                     UNION ALL
@@ -181,7 +183,7 @@ _OLDEST_PENDING: Final = "SELECT time FROM waiting_signature ORDER BY signature_
 _COUNT_PENDING: Final = "SELECT COUNT(*) FROM waiting_signature"
 _LEAVES: Final = "SELECT leaves FROM timestamp_record WHERE id = ?"
 _ATTACHMENTS: Final = """
-    SELECT attachment_no, size, digest, pieces, content FROM message_attachment
+    SELECT attachment_no, size, digest, pieces, content, filed FROM message_attachment
      WHERE logrecord_id = ? ORDER BY attachment_no
 """
 _PIECES: Final = """
@@ -369,6 +371,11 @@ class LogReader:
                 else cipher.open(piece, record_id, piece_label(row.number, number))
                 for number, (piece,) in enumerate(pieces)
             )
+        if row.filed is not None:
+            files = self._database.body_files
+            if files is None:
+                raise _damaged(f"attachment {row.number} of log record {record_id} is a file")
+            content = files.read(record_id, row.number)
         if content is not None and len(content) != row.size:
             raise _damaged(
                 f"attachment {row.number} of log record {record_id} has {len(content)} bytes "

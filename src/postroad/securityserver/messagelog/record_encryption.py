@@ -111,6 +111,11 @@ class EncryptingDatabase:
         """Whether another process or machine must answer before a call returns."""
         return self._database.is_remote
 
+    @property
+    def body_files(self) -> None:
+        """Nowhere: files wouldn't be encrypted."""
+        return
+
     def migrate(self) -> None:
         """See ``LogDatabase``."""
         self._database.migrate()

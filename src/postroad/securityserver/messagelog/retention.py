@@ -14,6 +14,7 @@ import msgspec
 
 from postroad.adapters.archive_protocol import ArchiveState, CleanResult
 from postroad.securityserver.messagelog.archive_register import ARCHIVED_STATE, archived_up_to
+from postroad.securityserver.messagelog.database import unusable
 from postroad.securityserver.messagelog.records import (
     LISTED_STATE,
     epoch_milliseconds,
@@ -48,7 +49,8 @@ _OLD: Final = """
     SELECT r.id, r.time, r.signature_id, r.queryid,
            LENGTH(r.message) + COALESCE(LENGTH(r.body), 0),
            CASE WHEN EXISTS (SELECT 1 FROM message_attachment a
-                              WHERE a.logrecord_id = r.id AND a.pieces IS NOT NULL)
+                              WHERE a.logrecord_id = r.id
+                                AND (a.pieces IS NOT NULL OR a.filed IS NOT NULL))
                 THEN 1 ELSE 0 END,
            CASE WHEN EXISTS (SELECT 1 FROM stamped_signature s
                               WHERE s.signature_id = r.signature_id) THEN 1 ELSE 0 END,
@@ -169,6 +171,15 @@ class Retention:
             )
         return found
 
+    def _remove_files(self, record_id: Value) -> None:
+        files = self._database.body_files
+        if files is None or not isinstance(record_id, int):
+            return
+        try:
+            files.remove(record_id)
+        except OSError as error:
+            raise unusable(str(error)) from error
+
     def _remove_leftovers(self, limit: int) -> bool:
         """Remove some pieces of a record that is gone; False if there are none."""
         found = self._database.rows(_LEFTOVERS, (limit,))
@@ -182,6 +193,7 @@ class Retention:
             [(record_id, *piece) for piece in pieces],
         )
         if len(pieces) < _PIECES_A_STEP:
+            self._remove_files(record_id)
             self._database.change(
                 "DELETE FROM unfinished_record WHERE logrecord_id = ?", (record_id,)
             )

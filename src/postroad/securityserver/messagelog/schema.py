@@ -24,7 +24,8 @@ removes its entry in ``query_index`` and its pieces.
 An attachment that isn't in ``body`` has a row in ``message_attachment``. A large one is stored in
 pieces, which are written between the commits of other records instead of holding them up;
 ``pieces`` says how many there are, and ``unfinished_record`` names what a crash may have left half
-written. An attachment with neither content nor pieces is proven by its digest alone.
+written. Or it is a file of its own (``filed``, see ``body_files``). An attachment with neither
+content nor pieces nor file is proven by its digest alone.
 """
 
 from __future__ import annotations
@@ -183,10 +184,16 @@ _ARCHIVES: Final = (
     "CREATE INDEX archive_file_lastrecord ON archive_file (lastrecord)",
 )
 
+_FILES: Final = (
+    # 1: the attachment is a file beside the database. See ``body_files``.
+    "ALTER TABLE message_attachment ADD COLUMN filed INTEGER",
+)
+
 _MIGRATIONS: Final[tuple[dict[Product, tuple[str, ...]], ...]] = (
     {"sqlite": _FIRST + _FIRST_SQLITE, "postgresql": _FIRST + _FIRST_POSTGRESQL},
     {"sqlite": _ENCRYPTION, "postgresql": _ENCRYPTION},
     {"sqlite": _ARCHIVES, "postgresql": _ARCHIVES},
+    {"sqlite": _FILES, "postgresql": _FILES},
 )
 SCHEMA_VERSION: Final = len(_MIGRATIONS)
 MESSAGE_LOG: Final = Schema("message log", "messagelog_schema", _MIGRATIONS)

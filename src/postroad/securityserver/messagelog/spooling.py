@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from postroad.securityserver.messagelog.records import BODY_DIGEST, logging_failed
 from postroad.securityserver.messagelog.store import PIECE_BYTES
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from postroad.securityserver.messagelog.records import SpooledBody
+
+
+_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class SpoolFile:
@@ -29,9 +32,9 @@ class SpoolFile:
         self._body = body
         self._running = BODY_DIGEST.new()
         self._left = body.size
-        path = spool_path(directory, body.file_name)
+        self._path = spool_path(directory, body.file_name)
         try:
-            self._file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+            self._file = os.open(self._path, _FLAGS)
         except OSError as error:
             raise logging_failed(f"the spooled body can't be opened: {error.strerror}") from error
         status = os.fstat(self._file)
@@ -56,6 +59,20 @@ class SpoolFile:
         self._running.update(piece)
         self._left -= len(piece)
         return piece
+
+    def move_to(self, path: Path) -> None:
+        """Give the file another place; raises ``OSError``, with ``EXDEV`` for another file system.
+
+        It must be the file that is open: what is read from there is what will lie here.
+        """
+        self._path.rename(path)
+        found, opened = path.lstat(), os.fstat(self._file)
+        if (found.st_dev, found.st_ino) != (opened.st_dev, opened.st_ino):
+            raise logging_failed("the spooled body was replaced while it was read")
+
+    def synchronize(self) -> None:
+        """Return when the disk has the file; raises ``OSError``."""
+        os.fsync(self._file)
 
     def close(self) -> None:
         """Close the file, which stays where it is."""

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from postroad.errors import ConfigurationError
 from postroad.securityserver.messagelog import schema
+from postroad.securityserver.messagelog.body_files import BodyFiles
 from postroad.securityserver.messagelog.database import refused_row, unusable
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class SqliteDatabase:
         self._path = path
         self._log_reserve = log_reserve
         self._location = os.fspath(path)
+        self._body_files = BodyFiles(path.with_name(f"{path.stem}-bodies"))
         self._read_only = read_only
         self._tables = tables
         self._connection: sqlite3.Connection | None = None
@@ -101,6 +103,11 @@ class SqliteDatabase:
     def is_remote(self) -> bool:
         """Always false: the file is ours alone."""
         return False
+
+    @property
+    def body_files(self) -> BodyFiles:
+        """A folder beside the file."""
+        return self._body_files
 
     def migrate(self) -> None:
         """Create the file if there is none, and create or upgrade the schema."""

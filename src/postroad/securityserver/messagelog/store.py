@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
+from postroad.securityserver.messagelog.database import unusable
 from postroad.securityserver.messagelog.query_index import QueryIndex
 from postroad.securityserver.messagelog.records import (
     SIGNATURE_DIGEST,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from postroad.securityserver.messagelog.body_files import BodyFiles
     from postroad.securityserver.messagelog.database import LogDatabase, Value
 
 PIECE_BYTES: Final = 1024 * 1024
@@ -60,6 +62,7 @@ _ATTACHMENT_COLUMNS: Final = (
     "digest",
     "pieces",
     "content",
+    "filed",
 )
 _PIECE_COLUMNS: Final = ("logrecord_id", "attachment_no", "piece_no", "content")
 _WAITING_BETWEEN: Final = """
@@ -73,14 +76,15 @@ _NOT_WAITING: Final = "DELETE FROM waiting_signature WHERE signature_id = ?"
 class PreparedAttachment:
     """An attachment as it is stored: its SHA-512 and size, and where its bytes are.
 
-    ``content`` holds them; or so many ``pieces`` were written before; or neither, and the digest
-    alone is kept.
+    ``content`` holds them; or so many ``pieces`` were written before; or they are a file
+    (``filed``); or none of that, and the digest alone is kept.
     """
 
     digest: bytes
     size: int
     content: bytes | None = field(default=None, repr=False)
     pieces: int | None = None
+    filed: bool = False
 
 
 class PreparedRecord(msgspec.Struct, frozen=True):
@@ -123,6 +127,11 @@ class LogStore:
     def is_remote(self) -> bool:
         """Whether another process or machine must answer before a call returns."""
         return self._database.is_remote
+
+    @property
+    def body_files(self) -> BodyFiles | None:
+        """Where large bodies are kept as files, if anywhere."""
+        return self._database.body_files
 
     def prepare(self) -> None:
         """Create or upgrade the schema and remove what a crash left half written; once is enough.
@@ -384,6 +393,17 @@ class LogStore:
         return [leaves[at : at + size] for at in range(0, len(leaves), size)]
 
     def _remove_pieces(self, record_id: Value) -> None:
+        """Remove what was stored ahead of a record, unless the record is there."""
+        files = self._database.body_files
+        if (
+            files is not None
+            and isinstance(record_id, int)
+            and not self._database.rows("SELECT 1 FROM logrecord WHERE id = ?", (record_id,))
+        ):
+            try:
+                files.remove(record_id)
+            except OSError as error:
+                raise unusable(str(error)) from error
         self._database.change(
             "DELETE FROM attachment_piece WHERE logrecord_id = ? "
             "AND NOT EXISTS (SELECT 1 FROM logrecord WHERE id = logrecord_id)",
@@ -416,6 +436,14 @@ def _record_row(
 
 def _attachment_rows(prepared: PreparedRecord, record_id: int) -> list[tuple[Value, ...]]:
     return [
-        (record_id, number, body.size, body.digest, body.pieces, body.content)
+        (
+            record_id,
+            number,
+            body.size,
+            body.digest,
+            body.pieces,
+            body.content,
+            1 if body.filed else None,
+        )
         for number, body in enumerate(prepared.attachments, start=1)
     ]

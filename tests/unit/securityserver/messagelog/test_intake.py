@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from postroad.errors import ConfigurationError
+from postroad.securityserver.messagelog.body_files import FILE_BYTES
 from postroad.securityserver.messagelog.intake import LogWriter, WriterRules
 from postroad.securityserver.messagelog.opening import open_database
 from postroad.securityserver.messagelog.reading import LogReader, StoredRecord
@@ -37,6 +38,9 @@ class Open:
 
     def left_behind(self) -> list[str]:
         return [path.name for path in self.spool.iterdir()]
+
+    def body_files(self) -> list[Path]:
+        return list(self.spool.parent.glob("messagelog-bodies/*/*"))
 
 
 @contextlib.asynccontextmanager
@@ -70,7 +74,7 @@ def test_a_record_with_a_body_is_stored(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("size", [0, 100_000, PIECE_BYTES * 2 + 5])
+@pytest.mark.parametrize("size", [0, 100_000, FILE_BYTES - 1, FILE_BYTES, PIECE_BYTES * 2 + 5])
 def test_a_spooled_body_is_taken_in_and_its_file_removed(tmp_path: Path, size: int) -> None:
     data = os.urandom(size)
 
@@ -80,6 +84,7 @@ def test_a_spooled_body_is_taken_in_and_its_file_removed(tmp_path: Path, size: i
             (attachment,) = log.load(record_id).attachments
             assert attachment.content == data
             assert log.left_behind() == []
+            assert len(log.body_files()) == (size >= FILE_BYTES)
 
     asyncio.run(scenario())
 
@@ -151,6 +156,7 @@ def test_a_body_that_was_not_signed_is_refused_and_leaves_nothing(tmp_path: Path
             assert log.left_behind() == []
             for table in ("logrecord", "signature", "attachment_piece", "unfinished_record"):
                 assert log.store._database.rows(f"SELECT * FROM {table}") == []
+            assert log.body_files() == []
 
     asyncio.run(scenario())
 

@@ -84,14 +84,14 @@ def test_what_is_read_is_what_was_logged(url: str, tmp_path: Path) -> None:
 
 def test_nothing_of_a_message_lies_readable_in_the_database(tmp_path: Path) -> None:
     asyncio.run(write(f"sqlite:///{tmp_path}/log.sqlite", tmp_path, "new"))
-    files = [path for path in tmp_path.iterdir() if path.is_file()]
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) > PIECE_BYTES
     assert [path.name for path in files if CANARY in path.read_bytes()] == []
 
 
 def test_the_canary_would_be_seen(tmp_path: Path) -> None:
     asyncio.run(write(f"sqlite:///{tmp_path}/log.sqlite", tmp_path, None))
-    assert any(CANARY in path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
+    assert any(CANARY in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 
 def test_records_of_former_keys_and_of_none_stay_readable(url: str, tmp_path: Path) -> None:

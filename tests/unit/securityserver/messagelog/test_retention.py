@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from postroad.adapters.archive_protocol import AddArchiveArgument, pack_ids
+from postroad.errors import ConfigurationError
 from postroad.securityserver.messagelog.records import BODY_DIGEST
 from postroad.securityserver.messagelog.store import Piece, PreparedAttachment, PreparedRecord
 from support.archiving import LATER, ArchiveBench, DirectLog, archive_bench
-from support.messagelog import NOW, record
+from support.messagelog import NOW, record, spool
 from support.postgresql import PostgresqlServer
 
 TABLES = (
@@ -53,14 +55,21 @@ def counts(bench: ArchiveBench) -> dict[str, int]:
     }
 
 
-def test_nothing_of_a_cleaned_record_is_left(bench: ArchiveBench) -> None:
+def test_nothing_of_a_cleaned_record_is_left(bench: ArchiveBench, tmp_path: Path) -> None:
     large = bench.store.begin_pieces()
     contents = [bytes([number]) * 10 for number in range(9)]
     pieces = [Piece(large, 1, number, data) for number, data in enumerate(contents)]
     bench.store.write([], pieces)
     whole = b"".join(contents)
-    attachment = PreparedAttachment(BODY_DIGEST.digest(whole), len(whole), pieces=9)
-    bench.store.write([PreparedRecord(record(), (attachment,), large)])
+    attachments = [PreparedAttachment(BODY_DIGEST.digest(whole), len(whole), pieces=9)]
+    files = bench.store.body_files
+    if files is not None:  # a database on another machine has none
+        assert files.keep(tmp_path, spool(tmp_path, whole), large, 2)
+        attachments.append(replace(attachments[0], pieces=None, filed=True))
+    bench.store.write([PreparedRecord(record(), tuple(attachments), large)])
+    stored = bench.reader.load(large)
+    assert stored is not None
+    assert {body.content for body in stored.attachments} == {whole}
     small = PreparedAttachment(BODY_DIGEST.digest(b"x"), 1, b"x")
     bench.store.write([PreparedRecord(record(), (small, small)), PreparedRecord(record())])
     bench.stamp()
@@ -75,6 +84,9 @@ def test_nothing_of_a_cleaned_record_is_left(bench: ArchiveBench) -> None:
     }
     assert bench.reader.load(kept) is not None
     assert len(bench.archived_names()) == 4
+    if files is not None:
+        with pytest.raises(ConfigurationError, match="No such file"):
+            files.read(large, 2)
 
 
 def test_a_signature_stays_while_a_record_has_it(bench: ArchiveBench) -> None:
