@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from postroad.securityserver.messagelog.records import SpooledBody
 
-FILE_BYTES: Final = 256 * 1024
-"""Size from which a body stays a file; smaller ones cost less as a part of the database."""
+FILE_BYTES: Final = 512 * 1024
+"""Size from which a body stays a file: synchronising a file of its own costs smaller ones more."""
 RECORDS_A_FOLDER: Final = 1000
 _NAME: Final = re.compile(r"(\d+)-\d+")
 
