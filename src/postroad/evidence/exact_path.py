@@ -2,10 +2,10 @@
 
 Both our writer (``hashchain``) and the reference write the chain of a batch in one form: the steps
 from the top down, each with the neighbour of the path, then the parts. So nothing needs to be
-parsed: the neighbours are cut out, and the chain and its result are written again for the parts
-that we have. Only if both are the same octets, they are a proof. Of every other document
-:func:`prove_exactly` says nothing; ``hashchain_verification`` is the truth about all of them. The
-tests hold the two against each other.
+parsed: between octets that are known beforehand, those of our own parts among them, stand the
+neighbours. Only if nothing else does, and they lead to the result, the chain is a proof. Of every
+other document :func:`prove_exactly` says nothing; ``hashchain_verification`` is the truth about all
+of them. The tests hold the two against each other.
 """
 
 from __future__ import annotations
@@ -15,7 +15,18 @@ from typing import TYPE_CHECKING, Final
 
 from postroad.crypto.algorithms import DigestAlgorithm
 from postroad.evidence.digests import PartDigest, encode_digest_list, encode_digest_pair
-from postroad.evidence.hashchain import STEP_END, encode_chain, encode_result, written_hash_value
+from postroad.evidence.hashchain import (
+    CHAIN_END,
+    NEIGHBOUR,
+    NEIGHBOUR_END,
+    STEP_END,
+    VALUE,
+    chain_head,
+    data_refs,
+    encode_result,
+    step_head,
+    step_ref,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,11 +36,18 @@ DIGEST: Final = DigestAlgorithm.SHA512
 MAX_STEPS: Final = 32
 """As many as a path through a tree of 2^32 messages has."""
 MAX_PARTS: Final = 64
-_POINTER: Final = " URI="
-_VALUE: Final = "<DigestValue>"
-_NEIGHBOUR: Final = "<ns2:HashValue>"
 _TEXT_SIZE: Final = 88
 """Characters of a SHA-512 digest in base64."""
+_HEAD: Final = chain_head(DIGEST).encode()
+_TAIL: Final = f"{STEP_END}{CHAIN_END}".encode()
+_BETWEEN: Final = STEP_END.encode()
+_BEFORE_VALUE: Final = f"{NEIGHBOUR}{VALUE}".encode()
+_AFTER_VALUE: Final = NEIGHBOUR_END.encode()
+_STEP_HEADS: Final = tuple(step_head(number).encode() for number in range(MAX_STEPS))
+_STEP_REFS: Final = tuple(step_ref(number + 1).encode() for number in range(MAX_STEPS))
+"""How each step points to the next one."""
+_LEFT_HEADS: Final = tuple(head + _BEFORE_VALUE for head in _STEP_HEADS)
+"""How each step begins whose neighbour stands to the left."""
 
 
 def prove_exactly(
@@ -43,17 +61,13 @@ def prove_exactly(
         return None
     ((chain_file, chain),) = chains.items()
     parts = _sha512_parts(inputs)
-    path = None if parts is None else _neighbours(chain, len(parts))
+    path = None if parts is None else _neighbours(chain, parts)
     if parts is None or path is None:
-        return None
-    if len(parts) == 1 and not path:
-        return None  # a chain without a step, which holds no part at all
-    if encode_chain([(text, left) for text, _, left in path], parts, DIGEST) != chain:
         return None
     value = parts[0].value
     if len(parts) > 1:
         value = DIGEST.digest(encode_digest_list([(DIGEST, part.value) for part in parts]))
-    for _, neighbour, left in reversed(path):
+    for neighbour, left in reversed(path):
         pair = (neighbour, value) if left else (value, neighbour)
         value = DIGEST.digest(encode_digest_pair(DIGEST, *pair))
     return parts if encode_result(chain_file, DIGEST, value) == result else None
@@ -71,22 +85,32 @@ def _sha512_parts(inputs: Mapping[str, PartDigest | bytes]) -> list[PartDigest] 
     return parts
 
 
-def _neighbours(chain: bytes, parts: int) -> list[tuple[str, bytes, bool]] | None:
-    """Cut out what looks like the neighbours of the path: as written, as digests, whether left.
+def _neighbours(chain: bytes, parts: Sequence[PartDigest]) -> list[tuple[bytes, bool]] | None:
+    """Cut out the neighbours of the path from the top down, and whether each stands to the left.
 
-    Whether they are that shows when the chain is written again.
+    None unless the chain is, octet by octet, the one of these parts with these neighbours.
     """
+    if not chain.startswith(_HEAD) or not chain.endswith(_TAIL):
+        return None
+    steps = chain[len(_HEAD) : -len(_TAIL)].split(_BETWEEN, MAX_STEPS - 1)
+    refs = data_refs(parts, DIGEST).encode()
+    last = len(steps) - 1
+    if len(parts) > 1:  # they have the last step for themselves
+        if steps.pop() != _STEP_HEADS[last] + refs:
+            return None
+        last = MAX_STEPS
+    path = []
     try:
-        steps = chain.decode("ascii").split(STEP_END, MAX_STEPS)[:-1]
-        if parts > 1:
-            del steps[-1:]  # it holds the parts
-        path = []
-        for step in steps:
-            at = step.find(_NEIGHBOUR)
-            begin = step.find(_VALUE, at) + len(_VALUE)
-            value = step[begin : begin + _TEXT_SIZE]
-            digest = a2b_base64(value, strict_mode=True)
-            path.append((written_hash_value(value), digest, step.find(_POINTER) > at))
-    except ValueError:  # characters beyond ASCII, or what isn't base64
+        for number, step in enumerate(steps):
+            ours = refs if number == last else _STEP_REFS[number]
+            head, after = _LEFT_HEADS[number], _AFTER_VALUE + ours
+            left = step.startswith(head)
+            if not left:
+                head, after = _STEP_HEADS[number] + ours + _BEFORE_VALUE, _AFTER_VALUE
+            value = step[len(head) : len(head) + _TEXT_SIZE]
+            if step != head + value + after:
+                return None
+            path.append((a2b_base64(value, strict_mode=True), left))
+    except ValueError:  # what isn't base64
         return None
     return path

@@ -11,7 +11,7 @@ part is its digest. Sources: PR-SIGDOC and BATCH-TS (hash chains); reference: Ha
 
 from __future__ import annotations
 
-from base64 import b64encode
+from binascii import b2a_base64
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
@@ -35,6 +35,9 @@ HASH_CHAIN_NAMESPACE: Final = "http://cyber.ee/hashchain"
 FIRST_STEP: Final = "STEP0"
 
 CHAIN_DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
+NEIGHBOUR: Final = "        <ns2:HashValue>\n"
+VALUE: Final = "            <DigestValue>"
+NEIGHBOUR_END: Final = "</DigestValue>\n        </ns2:HashValue>\n"
 STEP_END: Final = "    </ns2:HashStep>\n"
 CHAIN_END: Final = "</ns2:HashChain>\n"
 CHAIN_NAMESPACES: Final = f'xmlns="{XMLDSIG}" xmlns:ns2="{HASH_CHAIN_NAMESPACE}"'
@@ -180,14 +183,19 @@ def _path(levels: Sequence[Sequence[_T]], index: int) -> list[tuple[_T, bool]]:
 
 def encode_result(chain_file: str, algorithm: DigestAlgorithm, value: bytes) -> bytes:
     """Write a hash chain result: the file that the chain is in, and the digest it leads to."""
+    head = _result_head(chain_file, algorithm)
+    return f"{head}{_base64(value)}</DigestValue>\n</ns2:HashChainResult>\n".encode()
+
+
+@lru_cache(maxsize=16)
+def _result_head(chain_file: str, algorithm: DigestAlgorithm) -> str:
     return (
         f"{CHAIN_DECLARATION}"
         f'<ns2:HashChainResult URI="{escape_attribute(chain_file)}#{FIRST_STEP}" '
         f"{CHAIN_NAMESPACES}>\n"
         f'    <DigestMethod Algorithm="{algorithm.uri}"/>\n'
-        f"    <DigestValue>{_base64(value)}</DigestValue>\n"
-        f"</ns2:HashChainResult>\n"
-    ).encode()
+        f"    <DigestValue>"
+    )
 
 
 def encode_chain(
@@ -198,20 +206,21 @@ def encode_chain(
     ``path`` holds the written digest of each neighbour, and whether it stands to the left. Several
     parts are a step of their own; a single part stands beside the last neighbour.
     """
-    data_refs = "".join([_data_ref(part, algorithm) for part in parts])
+    refs = data_refs(parts, algorithm)
     last = len(path) - 1 if len(parts) == 1 else len(path)
-    pieces = [_chain_head(algorithm)]
+    pieces = [chain_head(algorithm)]
     for number, (neighbour, left) in enumerate(path):
-        ours = data_refs if number == last else step_ref(number + 1)
+        ours = refs if number == last else step_ref(number + 1)
         pieces += (step_head(number), *((neighbour, ours) if left else (ours, neighbour)), STEP_END)
     if last == len(path):
-        pieces += (step_head(last), data_refs, STEP_END)
+        pieces += (step_head(last), refs, STEP_END)
     pieces.append(CHAIN_END)
     return "".join(pieces).encode()
 
 
 @cache
-def _chain_head(algorithm: DigestAlgorithm) -> str:
+def chain_head(algorithm: DigestAlgorithm) -> str:
+    """Return how a chain begins whose digests are by ``algorithm``."""
     return (
         f"{CHAIN_DECLARATION}<ns2:HashChain {CHAIN_NAMESPACES}>\n"
         f'    <ns2:DefaultDigestMethod Algorithm="{algorithm.uri}"/>\n'
@@ -230,28 +239,28 @@ def step_ref(number: int) -> str:
     return f'        <ns2:StepRef URI="#STEP{number}"/>\n'
 
 
-def _data_ref(part: PartDigest, default: DigestAlgorithm) -> str:
-    # The method is written only where it differs from the chain's default, as peers do.
-    method = "" if part.algorithm is default else _method(part.algorithm)
-    return (
-        f'        <ns2:DataRef URI="{escape_attribute(part.name)}">\n'
-        f"{_digest(_base64(part.value), method)}"
-        f"        </ns2:DataRef>\n"
+def data_refs(parts: Sequence[PartDigest], default: DigestAlgorithm) -> str:
+    """Write parts with their digests as children of a step."""
+    return "".join(
+        [
+            f"{_data_ref_head(part.name, part.algorithm, default)}{_base64(part.value)}"
+            "</DigestValue>\n        </ns2:DataRef>\n"
+            for part in parts
+        ]
     )
+
+
+@lru_cache(maxsize=256)
+def _data_ref_head(name: str, algorithm: DigestAlgorithm, default: DigestAlgorithm) -> str:
+    # The method is written only where it differs from the chain's default, as peers do.
+    method = "" if algorithm is default else _method(algorithm)
+    return f'        <ns2:DataRef URI="{escape_attribute(name)}">\n{method}{VALUE}'
 
 
 def _hash_value(algorithm: DigestAlgorithm, value: bytes, default: DigestAlgorithm) -> str:
     """Write a neighbour's digest as a child of a step."""
-    return written_hash_value(_base64(value), "" if algorithm is default else _method(algorithm))
-
-
-def written_hash_value(text: str, method: str = "") -> str:
-    """Write a neighbour's digest, given in base64, as a child of a step."""
-    return f"        <ns2:HashValue>\n{_digest(text, method)}        </ns2:HashValue>\n"
-
-
-def _digest(text: str, method: str) -> str:
-    return f"{method}            <DigestValue>{text}</DigestValue>\n"
+    method = "" if algorithm is default else _method(algorithm)
+    return f"{NEIGHBOUR}{method}{VALUE}{_base64(value)}{NEIGHBOUR_END}"
 
 
 def _method(algorithm: DigestAlgorithm) -> str:
@@ -259,4 +268,4 @@ def _method(algorithm: DigestAlgorithm) -> str:
 
 
 def _base64(value: bytes) -> str:
-    return b64encode(value).decode("ascii")
+    return b2a_base64(value, newline=False).decode("ascii")
