@@ -110,7 +110,7 @@ class HttpClient:
     async def open(  # noqa: PLR0913 - the parts of one request
         self,
         method: str,
-        url: str,
+        url: str | Url,
         *,
         headers: Sequence[tuple[str, str]] = (),
         content_length: int | None = 0,
@@ -126,7 +126,7 @@ class HttpClient:
         ``content_length`` None means chunked. ``address`` is where to connect if not to the host
         of ``url``. An https address without ``tls`` is checked against the system's authorities.
         """
-        where = Url.parse(url)
+        where = url if isinstance(url, Url) else Url.parse(url)
         if where.scheme == "http":
             tls = None
         elif tls is None:

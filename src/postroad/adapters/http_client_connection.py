@@ -77,6 +77,8 @@ class ClientConnection(asyncio.BufferedProtocol):
         self.transport = transport = cast("asyncio.Transport", transport)
         limits = self._limits
         self._out = OutFlow(transport, limits.write_buffer, limits.write_timeout)
+        self._poll = select.poll()
+        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
         self._pool.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -251,9 +253,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         """Say whether an idle connection has been closed or spoken to by the server meanwhile."""
         if self.lost:
             return True
-        poll = select.poll()
-        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return bool(poll.poll(0))
+        return bool(self._poll.poll(0))
 
     def take(self) -> None:
         """Leave the pool: what comes next may take its time (judging the server)."""

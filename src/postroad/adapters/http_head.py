@@ -209,7 +209,10 @@ def encode_request_head(
 
 def has_header(headers: Iterable[tuple[str, str]], name: str) -> bool:
     """Say whether a field of that (lower-case) name is there."""
-    return any(key.lower() == name for key, _ in headers)
+    for key, _ in headers:  # noqa: SIM110 - a generator costs as much as the search
+        if key.lower() == name:
+            return True
+    return False
 
 
 @dataclass(frozen=True, slots=True)

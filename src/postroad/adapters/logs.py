@@ -160,10 +160,13 @@ def _now() -> str:
 
 
 def _plain_line(name: str, event: str, fields: dict[str, object]) -> str:
-    pairs = [f"{_now()} info {event} component={name}"]
-    pairs += [f"{key}={_value(value)}" for key, value in fields.items()]
-    pairs.append(f"process={_value(_lines.process)}")
-    return " ".join(pairs)
+    texts = [value if type(value) is str else str(value) for value in fields.values()]
+    # Mostly nothing needs quotes, and then one look at all values together tells.
+    if "" in texts or not _BARE.fullmatch("".join(texts)):
+        texts = [_value(value) for value in fields.values()]
+    pairs = [f"{key}={text}" for key, text in zip(fields, texts, strict=True)]
+    head = f"{_now()} info {event} component={name}"
+    return " ".join((head, *pairs, f"process={_value(_lines.process)}"))
 
 
 def _json_line(name: str, event: str, fields: dict[str, object]) -> str:

@@ -21,6 +21,8 @@ MAX_PATH_CHARACTERS: Final = 8192
 """Longest raw service path that is judged; the HTTP servers in use stop at the same size."""
 
 _UNDELIMITED = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@/%]*")
+_PLAIN = re.compile(r"(?:/[A-Za-z0-9\-_~][A-Za-z0-9\-._~]*+)*+/?")
+"""Most paths: no escapes, no parameters, no segment that begins with a dot."""
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SECOND_ESCAPE = re.compile(r"%[0-9A-Fa-fuU]")
 # Characters that several platforms "best-fit" to a delimiter though Unicode does not (NFKC keeps
@@ -65,6 +67,8 @@ def safe_service_path(raw: str) -> str | Refusal:
     >>> safe_service_path("/pets/%2e%2e/admin").reason
     <RefusalReason.DOT_SEGMENT: 'dot_segment'>
     """
+    if len(raw) <= MAX_PATH_CHARACTERS and _PLAIN.fullmatch(raw):
+        return raw
     return _refuse_raw(raw) or _decode_once(raw)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from functools import partial
 from typing import TYPE_CHECKING
 
 from postroad.adapters.http_dialing import dial, dial_fastest
@@ -89,7 +90,7 @@ class PeerConnector:
                 raise last or error from error
             else:
                 try:
-                    await self._judge(host, connection, judge)
+                    await self._client.judge(connection, partial(_judged_at, judge, host))
                 except PostroadError as error:
                     last = error
                 else:
@@ -134,12 +135,6 @@ class PeerConnector:
         except PostroadError as error:
             raise _Unfit(host, error) from error
 
-    async def _judge(self, host: str, connection: ClientConnection, judge: Judge) -> None:
-        async def verify(_leaf: bytes, chain: tuple[bytes, ...]) -> None:
-            await judge(host, chain)
-
-        await self._client.judge(connection, verify)
-
     def _begin(
         self, host: str, connection: ClientConnection, headers: Sequence[tuple[str, str]]
     ) -> ClientExchange:
@@ -152,6 +147,10 @@ class PeerConnector:
             content_length=None,
             response_timeout=self._response_timeout,
         )
+
+
+def _judged_at(judge: Judge, host: str, _leaf: bytes, chain: tuple[bytes, ...]) -> Awaitable[None]:
+    return judge(host, chain)
 
 
 class _Unfit(Exception):

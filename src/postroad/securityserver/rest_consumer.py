@@ -132,10 +132,11 @@ class RestConsumer:
         await responder.start(
             response.status, headers, None if body is None and is_bodyless else size
         )
-        if body is not None:
+        whole = b"" if body is None else body.at_hand
+        if body is not None and whole is None:
             async for data in body.chunks():
                 await responder.write(data)
-        await responder.finish()
+        await responder.finish(whole or b"")
 
     async def refuse(self, responder: Responder, fault: Fault, xml: bytes) -> int:  # noqa: ARG002 - a REST consumer reads no SOAP
         """A REST error, in the type that the consumer accepts."""

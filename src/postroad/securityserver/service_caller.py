@@ -67,7 +67,7 @@ class InformationSystems:
         is_tls = where.scheme == "https"
         return await self._client.open(
             method,
-            url,
+            where,
             headers=headers,
             content_length=content_length,
             tls=self._tls_for(where.host) if is_tls else None,

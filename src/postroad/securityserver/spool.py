@@ -116,6 +116,11 @@ class BodyBuffer:
             await self._pass_on()
         await self._settle()
 
+    @property
+    def at_hand(self) -> bytes | None:
+        """All of the body if it is in memory; only after ``finish``."""
+        return b"".join(self._memory) if self._file is None else None
+
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body from its beginning, in slices; only after ``finish``."""
         if self._file is None:

@@ -52,6 +52,11 @@ ORIGINAL_ACTION_HEADER: Final = "x-original-soapaction"
 _LACKING: Final = frozenset(
     {FaultCode.MISSING_REST, FaultCode.MISSING_SOAP, FaultCode.MISSING_SIGNATURE}
 )
+# Tuples, because a union would be made anew for every event of every message.
+_DATA: Final = (BodyData, AttachmentData)
+_STARTS: Final = (BodyStart, AttachmentStart)
+_ENDS: Final = (BodyEnd, AttachmentEnd)
+_MESSAGES: Final = (RestMessage, SoapMessage)
 _LETTERS: Final = bytes(string.ascii_letters.encode()[octet % 52] for octet in range(256))
 """A letter for every octet."""
 GATHERED_BYTES: Final = 64 * 1024
@@ -147,17 +152,17 @@ async def receive_message(  # noqa: PLR0913 - where it comes from, what it may b
     received = ReceivedMessage()
     while data := await source.read_some():
         for event in _decoded(decoder, data, blame):
-            if isinstance(event, BodyData | AttachmentData):
+            if isinstance(event, _DATA):
                 if guard is not None:
                     guard.feed(event.data)
                 await received.attachments[-1].body.write(event.data)
-            elif isinstance(event, BodyStart | AttachmentStart):
+            elif isinstance(event, _STARTS):
                 received.attachments.append(_attachment(event, spool, resources))
                 if guard is not None:
                     guard.begin_part()
-            elif isinstance(event, BodyEnd | AttachmentEnd):
+            elif isinstance(event, _ENDS):
                 await received.attachments[-1].body.finish()
-            elif isinstance(event, RestMessage | SoapMessage):
+            elif isinstance(event, _MESSAGES):
                 _keep_message(event, received, soap=soap, guard=guard)
                 if on_message is not None:
                     await on_message(received)
@@ -207,19 +212,16 @@ def _keep_message(
 
 
 def _keep(event: Event, received: ReceivedMessage) -> None:
-    match event:
-        case OcspPart(der):
-            received.ocsp_responses.append(der)
-        case HashChainResult(xml):
-            received.hash_chain_result = xml
-        case HashChain(xml):
-            received.hash_chain = xml
-        case SignaturePart(xml):
-            received.signature = xml
-        case FaultPart(xml):
-            received.fault = xml
-        case _:
-            pass
+    if isinstance(event, OcspPart):
+        received.ocsp_responses.append(event.der)
+    elif isinstance(event, HashChainResult):
+        received.hash_chain_result = event.xml
+    elif isinstance(event, HashChain):
+        received.hash_chain = event.xml
+    elif isinstance(event, SignaturePart):
+        received.signature = event.xml
+    elif isinstance(event, FaultPart):
+        received.fault = event.xml
 
 
 class GatheringWriter:
@@ -264,6 +266,8 @@ def new_boundary(prefix: str = "xtop") -> str:
 
 def header_text(value: str) -> str:
     """A header value of a REST block as HTTP text: what Latin-1 can't say goes as UTF-8 octets."""
+    if value.isascii():
+        return value
     try:
         value.encode("latin-1")
     except UnicodeEncodeError:
