@@ -8,6 +8,7 @@ from urllib.parse import quote, unquote
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from postroad.authorization import paths as service_paths
 from postroad.authorization.paths import Refusal, path_matches, safe_service_path
 from postroad.authorization.rights import AccessRight, Allowed, Endpoint, decide_access
 from postroad.identifiers import ServiceId, SubsystemId
@@ -103,3 +104,10 @@ def test_decision_agrees_with_a_naive_model(raw: str, endpoints: list[tuple[str,
         method in {"GET", "*"} and naive_match(pattern, path) for method, pattern in endpoints
     )
     assert isinstance(decision, Allowed) is expected
+
+
+@given(st.text(alphabet="/.~-_aZ0;:%25", max_size=12))
+def test_a_plain_path_is_taken_only_where_the_full_judgement_takes_it(raw: str) -> None:
+    assert safe_service_path(raw) == (
+        service_paths._refuse_raw(raw) or service_paths._decode_once(raw)
+    )

@@ -65,7 +65,9 @@ def prove_exactly(
     if parts is None or path is None:
         return None
     value = parts[0].value
-    if len(parts) > 1:
+    if len(parts) == 2:
+        value = DIGEST.digest(encode_digest_pair(DIGEST, value, parts[1].value))
+    elif len(parts) > 2:
         value = DIGEST.digest(encode_digest_list([(DIGEST, part.value) for part in parts]))
     for neighbour, left in reversed(path):
         pair = (neighbour, value) if left else (value, neighbour)

@@ -348,7 +348,7 @@ def check_correlation(
     except PostroadError as error:
         raise _inconsistent(f"the response holds a broken identifier: {error}") from error
     for name, ours, theirs in comparisons:
-        if ours != theirs:
+        if ours is not theirs and ours != theirs:
             raise _inconsistent(f"{name} of the response is not that of the request")
     sent = response.request_hash
     if sent is None:

@@ -7,7 +7,7 @@ is answered only when everything the provider's server sent has been verified an
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, aclosing
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +30,7 @@ from postroad.securityserver.consumer_authentication import check_consumer
 from postroad.securityserver.flood_limits import FloodLimit
 from postroad.securityserver.messagelog.records import Direction as LogDirection
 from postroad.securityserver.messagelog.records import Side, build_record
+from postroad.securityserver.resources import Resources
 from postroad.securityserver.rest_consumer import RestConsumer
 from postroad.securityserver.signing import MessageSignature
 from postroad.securityserver.soap_consumer import SoapConsumer
@@ -110,7 +111,7 @@ async def serve_consumer(
     Every error becomes an error response of the request's own kind, unless the answer has begun:
     then the connection is cut, so that nobody takes a part for the whole.
     """
-    with ExitStack() as resources:
+    with Resources() as resources:
         consumer = _consumer_exchange(proxy, request, resources)
         try:
             received = await _exchange(proxy, request, consumer, report, resources)
@@ -125,7 +126,7 @@ async def serve_consumer(
 
 
 def _consumer_exchange(
-    proxy: ClientProxy, request: Request, resources: ExitStack
+    proxy: ClientProxy, request: Request, resources: Resources
 ) -> ConsumerExchange:
     """REST by its path; everything else is SOAP, whose path means nothing (PR-MESS 3)."""
     kept = log_limit(proxy.settings.message_log)
@@ -148,7 +149,7 @@ async def _exchange(
     request: Request,
     consumer: ConsumerExchange,
     report: ExchangeReport,
-    resources: ExitStack,
+    resources: Resources,
 ) -> ReceivedMessage:
     """The client's side of one exchange; returns the provider's answer, verified and logged.
 
@@ -275,7 +276,7 @@ async def _send_message(  # noqa: PLR0913, PLR0917 - everything that goes into t
     encoder: TransportEncoder,
     consumer: ConsumerExchange,
     own_ocsp: Sequence[bytes],
-    resources: ExitStack,
+    resources: Resources,
     report: ExchangeReport,
 ) -> bytes:
     """Send all but the signature; return what is still unsent."""
@@ -296,7 +297,7 @@ async def _read_early_fault(
     proxy: ClientProxy,
     provider: OutgoingExchange,
     consumer: ConsumerExchange,
-    resources: ExitStack,
+    resources: Resources,
     report: ExchangeReport,
 ) -> None:
     """Raise what the answer says that came before our request was complete: only a fault can."""
@@ -308,14 +309,14 @@ async def _read_early_fault(
     )
 
 
-async def _log(  # noqa: PLR0913, PLR0917 - the parts of one record
+def _log(  # noqa: PLR0913, PLR0917 - the parts of one record
     proxy: ClientProxy,
     message: Message,
     direction: LogDirection,
     block: bytes,
     attachments: Sequence[Attachment],
     signature: MessageSignature,
-) -> None:
+) -> Awaitable[int]:
     kept = loggable(proxy.settings.message_log, Side.CLIENT, direction, message, block, attachments)
     record = build_record(
         message.client,
@@ -330,14 +331,14 @@ async def _log(  # noqa: PLR0913, PLR0917 - the parts of one record
         hash_chain_result=signature.hash_chain_result,
         hash_chain=signature.hash_chain,
     )
-    await proxy.log.append(record)
+    return proxy.log.append(record)
 
 
 async def _receive(
     proxy: ClientProxy,
     provider: OutgoingExchange,
     consumer: ConsumerExchange,
-    resources: ExitStack,
+    resources: Resources,
     report: ExchangeReport,
 ) -> ReceivedMessage:
     """Read the whole answer; a fault in any place is raised as ``RemoteFault``."""
@@ -430,7 +431,7 @@ async def refuse_consumer(
     error: Exception,
 ) -> None:
     """Tell the consumer of an error; if the answer has begun, let the connection be cut."""
-    with ExitStack() as resources:
+    with Resources() as resources:
         consumer = _consumer_exchange(proxy, request, resources)
         await _refuse(proxy, consumer, responder, report, error)
 

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from contextlib import ExitStack
-
     from postroad.messages.attachments import BoundaryGuard
     from postroad.securityserver.consumer_exchange import Message
     from postroad.securityserver.exchange_report import ExchangeReport
     from postroad.securityserver.peer_answer import PeerAnswer
+    from postroad.securityserver.resources import Resources
     from postroad.securityserver.serverconf.snapshot import ClientView, ServiceEntry
     from postroad.securityserver.snapshots import Snapshot
     from postroad.securityserver.transport import Attachment, ReceivedMessage
@@ -68,7 +67,7 @@ class ProviderExchange(Protocol):
         received: ReceivedMessage,
         answer: PeerAnswer,
         report: ExchangeReport,
-        resources: ExitStack,
+        resources: Resources,
     ) -> tuple[bytes, list[Attachment]]:
         """Call the service and pass its answer on as far as it goes without a signature.
 

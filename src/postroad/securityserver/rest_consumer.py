@@ -28,12 +28,12 @@ from postroad.securityserver.transport import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
-    from contextlib import ExitStack
     from pathlib import Path
 
     from postroad.adapters.http_exchange import Request, Responder
     from postroad.messages.encoder import TransportEncoder
     from postroad.messages.faults import Fault
+    from postroad.securityserver.resources import Resources
     from postroad.securityserver.transport import ReceivedMessage
     from postroad.wire.headers import HeaderList
 
@@ -49,7 +49,7 @@ class RestConsumer:
         *,
         spool: Path,
         kept: int,
-        resources: ExitStack,
+        resources: Resources,
         new_id: Callable[[], str],
         instance: str,
     ) -> None:

@@ -24,7 +24,6 @@ from postroad.securityserver.transport import Attachment, header_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from contextlib import ExitStack
     from pathlib import Path
 
     from postroad.securityserver.builtin_services import RestService
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from postroad.securityserver.outgoing import OutgoingExchange, ServiceCaller
     from postroad.securityserver.peer_answer import PeerAnswer
     from postroad.securityserver.provider_exchange import Call
+    from postroad.securityserver.resources import Resources
     from postroad.securityserver.serverconf.snapshot import ServiceEntry
     from postroad.securityserver.transport import ReceivedMessage
 
@@ -78,7 +78,7 @@ class RestProvider:
         received: ReceivedMessage,
         answer: PeerAnswer,
         report: ExchangeReport,
-        resources: ExitStack,
+        resources: Resources,
     ) -> tuple[bytes, list[Attachment]]:
         """Send the service's status, headers and body while its digest is computed."""
         message = self._read
@@ -118,7 +118,7 @@ class RestProvider:
         service: ServiceEntry,
         received: ReceivedMessage,
         report: ExchangeReport,
-        resources: ExitStack,
+        resources: Resources,
     ) -> OutgoingExchange:
         """Send the request exactly as it was judged: same method, same raw path, same headers."""
         message, body = self._read, received.body
@@ -143,7 +143,7 @@ class RestProvider:
         return exchange
 
     async def _answer_builtin(
-        self, call: Call, asked: bytes, answer: PeerAnswer, resources: ExitStack
+        self, call: Call, asked: bytes, answer: PeerAnswer, resources: Resources
     ) -> tuple[bytes, list[Attachment]]:
         builtin = await self._builtin[self._read.service.service_code](call, self._read)
         response: RestResponse = build_response(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -36,6 +36,7 @@ from postroad.securityserver.messagelog.records import Side, build_record
 from postroad.securityserver.peer_answer import PeerAnswer
 from postroad.securityserver.peer_certificates import PeerVerdicts, certificates_of
 from postroad.securityserver.provider_exchange import Call
+from postroad.securityserver.resources import Resources
 from postroad.securityserver.rest_provider import RestProvider
 from postroad.securityserver.signing import MessageSignature
 from postroad.securityserver.soap_provider import SoapProvider
@@ -50,7 +51,7 @@ from postroad.securityserver.transport import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from postroad.adapters.http_exchange import Request, Responder
@@ -110,7 +111,7 @@ async def serve_peer(
     (PR-MESSTRANSP 2.1.3).
     """
     answer = PeerAnswer(responder)
-    with ExitStack() as resources:
+    with Resources() as resources:
         try:
             await _exchange(proxy, request, answer, report, resources)
             report.status = 200
@@ -134,7 +135,7 @@ async def _exchange(
     request: Request,
     answer: PeerAnswer,
     report: ExchangeReport,
-    resources: ExitStack,
+    resources: Resources,
 ) -> None:
     """The provider's side of one exchange.
 
@@ -351,14 +352,14 @@ def _verify_signature(
     report.warnings = verified.warnings
 
 
-async def _log(  # noqa: PLR0913, PLR0917 - the parts of one record
+def _log(  # noqa: PLR0913, PLR0917 - the parts of one record
     proxy: ServerProxy,
     message: Message,
     direction: LogDirection,
     block: bytes,
     attachments: Sequence[Attachment],
     signature: MessageSignature,
-) -> None:
+) -> Awaitable[int]:
     kept = loggable(proxy.settings.message_log, Side.SERVER, direction, message, block, attachments)
     record = build_record(
         message.service.client,
@@ -373,7 +374,7 @@ async def _log(  # noqa: PLR0913, PLR0917 - the parts of one record
         hash_chain_result=signature.hash_chain_result,
         hash_chain=signature.hash_chain,
     )
-    await proxy.log.append(record)
+    return proxy.log.append(record)
 
 
 async def _drain(request: Request) -> None:

@@ -27,13 +27,13 @@ from postroad.wire.headers import last_value
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
-    from contextlib import ExitStack
     from pathlib import Path
 
     from postroad.adapters.http_exchange import Request, Responder
     from postroad.messages.attachments import BoundaryGuard, PackageEvent
     from postroad.messages.encoder import TransportEncoder
     from postroad.messages.faults import Fault
+    from postroad.securityserver.resources import Resources
     from postroad.securityserver.transport import ReceivedMessage
     from postroad.wire.headers import HeaderList
 
@@ -53,7 +53,7 @@ class SoapConsumer:
         *,
         spool: Path,
         kept: int,
-        resources: ExitStack,
+        resources: Resources,
         new_id: Callable[[], str],
     ) -> None:
         self.attachments: list[Attachment] = []

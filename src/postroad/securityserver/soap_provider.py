@@ -39,7 +39,6 @@ from postroad.wire.headers import last_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import ExitStack
     from pathlib import Path
 
     from postroad.adapters.http_exchange import Request
@@ -54,6 +53,7 @@ if TYPE_CHECKING:
     from postroad.securityserver.outgoing import OutgoingExchange, ServiceCaller
     from postroad.securityserver.peer_answer import PeerAnswer
     from postroad.securityserver.provider_exchange import Call
+    from postroad.securityserver.resources import Resources
     from postroad.securityserver.serverconf.snapshot import ServiceEntry
     from postroad.securityserver.transport import ReceivedMessage
 
@@ -124,7 +124,7 @@ class SoapProvider:
         received: ReceivedMessage,
         answer: PeerAnswer,
         report: ExchangeReport,
-        resources: ExitStack,
+        resources: Resources,
     ) -> tuple[bytes, list[Attachment]]:
         """Send the service's response with our hash in it, and its attachments as they come."""
         if call.service is None:
@@ -166,7 +166,7 @@ class SoapProvider:
         service: ServiceEntry,
         received: ReceivedMessage,
         report: ExchangeReport,
-        resources: ExitStack,
+        resources: Resources,
     ) -> OutgoingExchange:
         message = self._read
         package = OutgoingPackage(
@@ -195,7 +195,7 @@ class SoapProvider:
         return exchange
 
     async def _answer_builtin(
-        self, call: Call, answer: PeerAnswer, report: ExchangeReport, resources: ExitStack
+        self, call: Call, answer: PeerAnswer, report: ExchangeReport, resources: Resources
     ) -> tuple[bytes, list[Attachment]]:
         service = self._own_service
         if service is None:
@@ -219,7 +219,7 @@ class SoapProvider:
         return passing.message, passing.attachments
 
     def _passing(
-        self, original_type: str, answer: PeerAnswer, report: ExchangeReport, resources: ExitStack
+        self, original_type: str, answer: PeerAnswer, report: ExchangeReport, resources: Resources
     ) -> _Passing:
         return _Passing(self._read, original_type, answer, report, self._new_body, resources)
 
@@ -240,7 +240,7 @@ class _Passing:
         answer: PeerAnswer,
         report: ExchangeReport,
         new_body: Callable[[], BodyBuffer],
-        resources: ExitStack,
+        resources: Resources,
     ) -> None:
         self._request = request
         self._original_type = original_type

@@ -34,12 +34,12 @@ from postroad.securityserver.spool import BodyBuffer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
-    from contextlib import ExitStack
     from pathlib import Path
 
     from postroad.messages.attachments import BoundaryGuard
     from postroad.messages.decoder import TransportDecoder
     from postroad.messages.encoder import TransportEncoder
+    from postroad.securityserver.resources import Resources
     from postroad.securityserver.signing import MessageSignature
     from postroad.wire.headers import HeaderList
 
@@ -136,7 +136,7 @@ async def receive_message(  # noqa: PLR0913 - where it comes from, what it may b
     decoder: TransportDecoder,
     *,
     spool: Path,
-    resources: ExitStack,
+    resources: Resources,
     soap: bool = False,
     guard: BoundaryGuard | None = None,
     blame: tuple[str, ...] = (),
@@ -182,7 +182,7 @@ def _decoded(decoder: TransportDecoder, data: bytes, blame: tuple[str, ...]) -> 
 
 
 def _attachment(
-    event: BodyStart | AttachmentStart, spool: Path, resources: ExitStack
+    event: BodyStart | AttachmentStart, spool: Path, resources: Resources
 ) -> Attachment:
     body = BodyBuffer(spool)
     resources.callback(body.close)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from postroad.errors import MalformedInput
 from postroad.messages.events import SoapMessage
 from postroad.messages.soap import SoapEnvelope
 from postroad.messages.soap_reading import read_soap
+from postroad.securityserver.resources import Resources
 from postroad.securityserver.soap_package import OutgoingPackage, boundary_guard
 from postroad.securityserver.spool import BodyBuffer
 from postroad.securityserver.transport import Attachment
@@ -21,7 +21,7 @@ def written(tmp_path: Path, original_type: str, *octets: bytes) -> tuple[Outgoin
     assert isinstance(document, SoapEnvelope)
     soap = SoapMessage("text/xml", (("Content-ID", "<1>"),), document)
 
-    async def write(resources: ExitStack) -> tuple[OutgoingPackage, bytes]:
+    async def write(resources: Resources) -> tuple[OutgoingPackage, bytes]:
         attachments = []
         for data in octets:
             body = BodyBuffer(tmp_path)
@@ -32,7 +32,7 @@ def written(tmp_path: Path, original_type: str, *octets: bytes) -> tuple[Outgoin
         package = OutgoingPackage(original_type, soap, document, attachments)
         return package, b"".join([data async for data in package.chunks()])
 
-    with ExitStack() as resources:
+    with Resources() as resources:
         return asyncio.run(write(resources))
 
 

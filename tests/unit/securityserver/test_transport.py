@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from postroad.errors import MalformedInput, RefusedRequest
 from postroad.messages.decoder import TransportDecoder
 from postroad.messages.encoder import TransportEncoder
 from postroad.messages.events import Direction
+from postroad.securityserver.resources import Resources
 from postroad.securityserver.signing import MessageSignature
 from postroad.securityserver.transport import (
     GATHERED_BYTES,
@@ -46,12 +46,12 @@ def decoder() -> TransportDecoder:
 
 @pytest.mark.parametrize("size", [1, 50, 10_000])
 def test_receives_a_message_in_slices_of_any_size(tmp_path: Path, size: int) -> None:
-    async def run(resources: ExitStack) -> ReceivedMessage:
+    async def run(resources: Resources) -> ReceivedMessage:
         return await receive_message(
             Slices(message(b"body"), size), decoder(), spool=tmp_path, resources=resources
         )
 
-    with ExitStack() as resources:
+    with Resources() as resources:
         received = asyncio.run(run(resources))
         assert received.block == b"R"
         assert received.ocsp_responses == [b"\x30\x00"]
@@ -65,7 +65,7 @@ def test_a_refusal_at_the_message_keeps_nothing_of_its_body(tmp_path: Path) -> N
         assert received.block == b"R"
         raise RefusedRequest("no")
 
-    async def run(resources: ExitStack) -> None:
+    async def run(resources: Resources) -> None:
         source = Slices(message(bytes(200_000)), 1000)
         with pytest.raises(RefusedRequest):
             await receive_message(
@@ -73,18 +73,18 @@ def test_a_refusal_at_the_message_keeps_nothing_of_its_body(tmp_path: Path) -> N
             )
         assert len(source.slices) > 100
 
-    with ExitStack() as resources:
+    with Resources() as resources:
         asyncio.run(run(resources))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_spooled_bodies_go_with_the_exchange(tmp_path: Path) -> None:
-    async def run(resources: ExitStack) -> None:
+    async def run(resources: Resources) -> None:
         await receive_message(
             Slices(message(bytes(200_000)), 1000), decoder(), spool=tmp_path, resources=resources
         )
 
-    with ExitStack() as resources:
+    with Resources() as resources:
         asyncio.run(run(resources))
         assert len(list(tmp_path.iterdir())) == 1
     assert list(tmp_path.iterdir()) == []
@@ -94,10 +94,10 @@ def test_soap_is_refused_where_rest_is_expected(tmp_path: Path) -> None:
     encoder = TransportEncoder("b", Direction.REQUEST)
     data = encoder.soap("text/xml", b"<a/>") + encoder.signature(b"S") + encoder.finish()
 
-    async def run(resources: ExitStack) -> None:
+    async def run(resources: Resources) -> None:
         await receive_message(Slices(data, 999), decoder(), spool=tmp_path, resources=resources)
 
-    with ExitStack() as resources, pytest.raises(MalformedInput):
+    with Resources() as resources, pytest.raises(MalformedInput):
         asyncio.run(run(resources))
 
 
