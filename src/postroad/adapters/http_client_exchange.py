@@ -10,6 +10,7 @@ from postroad.adapters.http_body import BodyStream
 from postroad.errors import FaultCode, MalformedInput, PostroadError
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
     from types import TracebackType
 
     from postroad.adapters.http_client_connection import ClientConnection
@@ -173,9 +174,9 @@ class ClientExchange:
                 self._waiter = None
         return self._response
 
-    async def read_some(self) -> bytes:
+    def read_some(self) -> Coroutine[None, None, bytes]:
         """Return what has arrived of the response's body; ``b""`` at its end."""
-        return await self.body.read_some()
+        return self.body.read_some()
 
     def close(self) -> None:
         """Give up what isn't complete (cutting the connection); otherwise nothing is left to do."""

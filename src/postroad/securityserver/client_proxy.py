@@ -41,6 +41,7 @@ from postroad.securityserver.transport import (
     PROXY_VERSION,
     GatheringWriter,
     ReceivedMessage,
+    attached_bytes,
     message_parts,
     new_boundary,
     receive_message,
@@ -193,7 +194,7 @@ async def _exchange(
         proxy, provider, encoder, consumer, own_ocsp, resources, report
     )
     attachments = consumer.attachments
-    report.request_bytes = sum(attachment.body.size for attachment in attachments)
+    report.request_bytes = attached_bytes(attachments)
     latest = proxy.snapshot()
     latest.globalconf.ensure_valid(proxy.clock.now())
     check_client(proxy, latest, request, message.client)

@@ -20,6 +20,8 @@ from postroad.securityserver.transport import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from postroad.adapters.http_exchange import Responder
     from postroad.messages.rest import RestResponse
     from postroad.securityserver.signing import MessageSignature
@@ -72,13 +74,13 @@ class PeerAnswer:
         )
         self._begun = True
 
-    async def start_body(self) -> None:
+    def start_body(self) -> Awaitable[bool]:
         """Begin the body part."""
-        await self._out.write(self._encoder.body_start())
+        return self._out.write(self._encoder.body_start())
 
-    async def body_data(self, data: bytes) -> None:
+    def body_data(self, data: bytes) -> Awaitable[bool]:
         """Send a slice of the body."""
-        await self._out.write(self._encoder.body_data(data))
+        return self._out.write(self._encoder.body_data(data))
 
     async def end_body(self) -> None:
         """End the body part."""

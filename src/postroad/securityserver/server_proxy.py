@@ -46,6 +46,7 @@ from postroad.securityserver.transport import (
     MESSAGE_TYPE_HEADER,
     REST_MESSAGE_TYPE,
     ReceivedMessage,
+    attached_bytes,
     message_parts,
     receive_message,
 )
@@ -204,7 +205,7 @@ async def _exchange(
     report.trace.step("call")
     block, attachments = await provider.answer(call, received, answer, report, resources)  # (6)
     report.trace.answered()
-    report.response_bytes = sum(attachment.body.size for attachment in attachments)
+    report.response_bytes = attached_bytes(attachments)
     report.facts.note_response(block, attachments)
     report.trace.step("sign")
     signature = await proxy.signer.sign(  # (7)

@@ -117,18 +117,20 @@ class ReceivedMessage:
     @property
     def size(self) -> int:
         """Bytes of all that came beside the message."""
-        return sum(attachment.body.size for attachment in self.attachments)
+        return attached_bytes(self.attachments)
+
+
+def attached_bytes(attachments: Sequence[Attachment]) -> int:
+    """Bytes of all that comes beside a message."""
+    return sum([attachment.body.size for attachment in attachments])
 
 
 def message_parts(message: bytes, attachments: Sequence[Attachment]) -> list[PartDigest]:
     """The parts of a message that its signature covers, in their order."""
-    return [
-        PartDigest.of(MESSAGE_PART, message, DIGEST),
-        *(
-            PartDigest(attachment_part(number), DIGEST, attachment.body.digest)
-            for number, attachment in enumerate(attachments, 1)
-        ),
-    ]
+    parts = [PartDigest.of(MESSAGE_PART, message, DIGEST)]
+    for number, attachment in enumerate(attachments, 1):
+        parts.append(PartDigest(attachment_part(number), DIGEST, attachment.body.digest))
+    return parts
 
 
 async def receive_message(  # noqa: PLR0913 - where it comes from, what it may be, where it goes
