@@ -75,9 +75,16 @@ class Browser:
 class ManagementApi:
     """A management interface and short ways to use it."""
 
-    node: CentralServerNode
-    login: TokenLogin
+    services: Services
     client: Browser
+
+    @property
+    def node(self) -> CentralServerNode:
+        return self.services.node
+
+    @property
+    def login(self) -> TokenLogin:
+        return self.services.login
 
     def key(self, *roles: Role) -> dict[str, str]:
         """The headers of a program that has these roles."""
@@ -150,8 +157,8 @@ def opened_api(node: CentralServerNode, login: TokenLogin, home: Path) -> Iterat
     assert node.settings.home_path == home
     audit = AuditLog(node.settings.audit_log_path)
     audit.ensure_writable()
-    application = api_application(Services(node, login, CertificateSwitch()), audit)
-    opened = ManagementApi(node, login, Browser(application))
+    services = Services(node, login, CertificateSwitch())
+    opened = ManagementApi(services, Browser(api_application(services, audit)))
     try:
         yield opened
     finally:

@@ -130,6 +130,16 @@ class OpenPgpSecret:
             raise _key_problem("it is not signed by a known key")
 
 
+def is_encrypted_message(data: bytes) -> bool:
+    """Whether data begin as a message encrypted for a public key does, armored or not.
+
+    Only the first packet's tag is read (RFC 9580, 4.2 and 5.1); opening it is what proves more.
+    """
+    if data.startswith(b"-----BEGIN PGP MESSAGE-----"):
+        return True
+    return bool(data) and (data[0] == 0xC1 or 0x84 <= data[0] <= 0x87)
+
+
 def load_certificates(path: Path) -> list[OpenPgpCertificate]:
     """Read all public keys in a file, armored or not."""
     try:

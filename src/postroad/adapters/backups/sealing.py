@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import resource
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from postroad.adapters.backups.contents import MAX_BYTES
 from postroad.adapters.backups.restoring import KEY_FILE
-from postroad.adapters.files import write_atomic
+from postroad.adapters.files import sync_directory, write_atomic
 from postroad.adapters.openpgp import OpenPgpCertificate, OpenPgpSecret, load_certificates
 from postroad.errors import ConfigurationError, FaultCode, PostroadError
 
@@ -42,7 +42,14 @@ def ensure_key(home: Path, label: str) -> OpenPgpSecret:
     """The server's own key for backups; made if there is none."""
     path = home / KEY_FILE
     if not path.exists():
-        OpenPgpSecret.generate(label).store(path)
+        # As a link, which is never put over a key that somebody else has made meanwhile: what that
+        # one has sealed would never open again.
+        with tempfile.TemporaryDirectory(prefix=".backup-key-", dir=home) as directory:
+            made = Path(directory) / KEY_FILE
+            OpenPgpSecret.generate(label).store(made)
+            with suppress(FileExistsError):
+                path.hardlink_to(made)
+        sync_directory(home)
     return OpenPgpSecret.load(path)
 
 
@@ -97,11 +104,11 @@ def automatic_name(kind: str, at: datetime) -> str:
     return f"{kind}-automatic-backup-{at:%Y_%m_%d_%H%M%S}.gpg"
 
 
-def store_backup(directory: Path, name: str, sealed: bytes) -> Path:
-    """Keep a backup; refused when there is one of that name."""
+def store_backup(directory: Path, name: str, sealed: bytes, *, replace: bool = False) -> Path:
+    """Keep a backup; refused when there is one of that name, unless it's to be replaced."""
     path = directory / check_name(name)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if path.exists():
+    if not replace and path.exists():
         raise ConfigurationError(f"there is a backup {name} already")
     write_atomic(path, sealed)
     return path

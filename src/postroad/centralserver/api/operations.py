@@ -6,6 +6,7 @@ access need to know: method, path, permission, payloads, status and audit event.
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -54,6 +55,8 @@ class Services:
     certificates: CertificateSwitch
     pin_attempts: RateLimit = field(default_factory=lambda: RateLimit(PIN_ATTEMPTS))
     """PINs that one caller may try in a minute."""
+    backing_up: threading.Lock = field(default_factory=threading.Lock)
+    """Held while a backup is written."""
 
 
 @dataclass(frozen=True, slots=True)

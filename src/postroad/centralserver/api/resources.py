@@ -6,6 +6,7 @@ from typing import Final
 
 from postroad.centralserver.api import (
     api_keys,
+    backups,
     certification_services,
     clients,
     configuration_parts,
@@ -31,6 +32,7 @@ from postroad.centralserver.api import (
 
 OPERATIONS: Final = (
     *api_keys.OPERATIONS,
+    *backups.OPERATIONS,
     *certification_services.OPERATIONS,
     *clients.OPERATIONS,
     *configuration_parts.OPERATIONS,
