@@ -24,6 +24,7 @@ from postroad.centralserver.api.server import opened_api
 from postroad.centralserver.backups import backed_up
 from postroad.centralserver.distribution import distribution_application
 from postroad.centralserver.generator import load_status
+from postroad.centralserver.management_certificate import ManagementCertificate
 from postroad.centralserver.management_ports import (
     CertificateSwitch,
     open_management_ports,
@@ -71,6 +72,7 @@ async def serve(
     stop = stop or _stopping_on_signals()
     ensure_tls_certificates(node, await asyncio.to_thread(_known_address, node))
     certificates = CertificateSwitch()
+    await asyncio.to_thread(_settle_certificate, node, certificates)
     async with open_management_ports(node, certificates) as management:
         with _api(node, login, certificates) as api:
             application = distribution_application(
@@ -209,6 +211,12 @@ def _known_address(node: CentralServerNode) -> str:
     with node.reading() as session:
         address = instance_status(session, node.settings.central.node_name).address
     return address or socket.gethostname()
+
+
+def _settle_certificate(node: CentralServerNode, certificates: CertificateSwitch) -> None:
+    """Finish what a crash has interrupted, before a port shows anything."""
+    with node.reading() as session:
+        ManagementCertificate(node.settings, certificates).settle(session)
 
 
 @contextmanager

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 import uuid
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -59,6 +60,8 @@ class CertificateSwitch:
 
     def __init__(self) -> None:
         self._contexts: list[ssl.SSLContext] = []
+        self.turn = threading.Lock()
+        """Held by whoever changes the certificate."""
 
     def watch(self, context: ssl.SSLContext) -> None:
         """Take a port's context in."""

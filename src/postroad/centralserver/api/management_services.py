@@ -104,8 +104,9 @@ def download_certificate(call: Call) -> Download:
 
 def replace_certificate(call: Call) -> None:
     """Make a new key and a certificate of its own signature."""
-    with call.changing() as change:
-        _certificate(call).replace(change)
+    certificate = _certificate(call)
+    with certificate.switching(call.node), call.changing() as change:
+        certificate.replace(change)
 
 
 def request_certificate(call: Call) -> Download:
@@ -121,8 +122,9 @@ def upload_certificate(call: Call) -> CertificateDetails:
     """Use a certificate that an authority has issued."""
     body: CertificateUpload = call.body
     call.audited["certFileName"] = body.certificate.file_name
-    with call.changing() as change:
-        _certificate(call).take_in(change, body.certificate.data)
+    certificate = _certificate(call)
+    with certificate.switching(call.node), call.changing() as change:
+        certificate.take_in(change, body.certificate.data)
     return get_certificate(call)
 
 
