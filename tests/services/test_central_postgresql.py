@@ -27,10 +27,21 @@ from postroad.centralserver.node import (
     join_node,
     open_node,
 )
-from postroad.centralserver.registry import groups, management_requests, members, servers
+from postroad.centralserver.registry import (
+    groups,
+    management_requests,
+    members,
+    requests,
+    servers,
+)
 from postroad.centralserver.registry.change import list_change_log, verify_change_log
 from postroad.centralserver.registry.nodes import NodeState
 from postroad.centralserver.registry.refusals import Problem, RegistryRefusal
+from postroad.centralserver.registry.request_search import (
+    SORT_KEYS,
+    WantedRequests,
+    search_requests,
+)
 from postroad.centralserver.registry.requests import load_request
 from postroad.centralserver.settings import parse_settings
 from postroad.centralserver.signing_keys import KeyAlgorithm
@@ -71,6 +82,19 @@ def test_migrations_make_the_schema_of_the_models(registry: Registry) -> None:
     with registry.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, registry_metadata()) == []
+
+
+@pytest.mark.parametrize("key", SORT_KEYS)
+def test_requests_are_searched_as_on_sqlite(registry: Registry, key: str) -> None:
+    with registry.changing() as change:
+        fill(change)
+        requests.add_client_deletion(change, OTHER_SERVER, CLIENT)
+        requests.add_auth_certificate_deletion(change, OTHER_SERVER, b"der")
+    wanted = WantedRequests(term="gov:2:ss2", sort=key, descending=True, limit=1)
+    with registry.reading() as session:
+        found, total = search_requests(session, wanted)
+        assert (len(found), total) == (1, 2)
+        assert search_requests(session, WantedRequests(term="%"))[1] == 0
 
 
 def test_several_processes_may_migrate_at_once(

@@ -64,6 +64,15 @@ class RequestType(StrEnum):
         """
         return _TYPES[registry_name]
 
+    @property
+    def registry_name(self) -> str:
+        """What the registry calls it.
+
+        >>> RequestType.CLIENT_REGISTRATION_REQUEST.registry_name
+        'ClientRegRequest'
+        """
+        return next(name for name, kind in _TYPES.items() if kind is self)
+
 
 _TYPES = dict(
     zip(

@@ -13,15 +13,19 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import msgspec
 
 from postroad.centralserver.api.certificates import CertificateDetails, certificate_details
-from postroad.centralserver.api.clients import contains
 from postroad.centralserver.api.management_request_forms import (
     NewManagementRequest,
     RequestType,
     type_of,
 )
 from postroad.centralserver.api.operations import Call, Operation, WithStatus, any_of
-from postroad.centralserver.api.paging import PagingMetadata, PagingSorting, page_of
-from postroad.centralserver.api.refusals import FORBIDDEN
+from postroad.centralserver.api.paging import (
+    PagingMetadata,
+    PagingSorting,
+    metadata_of,
+    part_of,
+)
+from postroad.centralserver.api.refusals import FORBIDDEN, ApiRefusal
 from postroad.centralserver.api.schemas import (
     ClientIdentifier,
     Payload,
@@ -30,18 +34,23 @@ from postroad.centralserver.api.schemas import (
     parse_server_id,
 )
 from postroad.centralserver.registry import management_requests, members, requests
+from postroad.centralserver.registry.request_search import (
+    SORT_KEYS,
+    FoundRequest,
+    WantedRequests,
+    search_requests,
+)
 from postroad.centralserver.roles import Permission
 from postroad.management.lifecycle import RequestOrigin, RequestState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable
 
     from sqlalchemy.orm import Session
 
     from postroad.centralserver.models.history import ManagementRequest as RequestRow
 
 Origin = Literal["CENTER", "SECURITY_SERVER"]
-_MOST: Final = 100_000
 
 
 class ManagementRequest(Payload):
@@ -100,33 +109,42 @@ class RequestsQuery(PagingSorting, frozen=True, kw_only=True):
     server_id: Annotated[str, msgspec.Meta(max_length=1279)] | None = None
 
 
-_KEYS: Final[dict[str, Callable[[ManagementRequestListView], str | int]]] = {
-    "id": lambda request: request.id,
-    "created_at": lambda request: request.created_at.isoformat(),
-    "type": lambda request: request.type,
-    "security_server_owner": lambda request: request.security_server_owner or "",
-    "security_server_id": lambda request: request.security_server_id.encoded_id or "",
-    "status": lambda request: request.status or "",
-}
-
-
 def find_requests(call: Call) -> PagedManagementRequests:
     """One page of the requests that are wanted."""
     query: RequestsQuery = call.query
-    states = () if query.status is None else (query.status.value,)
+    if query.sort is not None and query.sort not in SORT_KEYS:
+        raise ApiRefusal(400, "invalid_sort_properties", (query.sort,))
+    limit, skip = part_of(query)
+    term = query.query or ""
+    wanted = WantedRequests(
+        term=term,
+        term_types=_registry_names(each for each in RequestType if term.upper() in each.value),
+        origin=query.origin,
+        types=_registry_names(query.types),
+        status=None if query.status is None else query.status.value,
+        server=None if query.server_id is None else parse_server_id(query.server_id),
+        sort=query.sort or "id",
+        descending=query.desc,
+        limit=limit,
+        skip=skip,
+    )
     with call.reading() as session:
-        rows = requests.list_requests(session, limit=_MOST, states=states)
-        views = [_list_view(session, row) for row in reversed(rows)]
-    found = [view for view in views if _is_wanted(view, query)]
-    page, metadata = page_of(found, query, _KEYS)
-    return PagedManagementRequests(items=page, paging_metadata=metadata)
+        found, total = search_requests(session, wanted)
+    return PagedManagementRequests(
+        items=[_list_view(each) for each in found],
+        paging_metadata=metadata_of(query, total=total, items=len(found)),
+    )
+
+
+def _registry_names(kinds: Iterable[RequestType]) -> tuple[str, ...]:
+    return tuple(kind.registry_name for kind in kinds)
 
 
 def get_request(call: Call) -> ManagementRequestDetailedView:
     """One request."""
     with call.reading() as session:
         row = requests.load_request(session, _number(call))
-        view = _list_view(session, row)
+        view = _list_view(_found(session, row))
         certificate = row.auth_certificate
         return ManagementRequestDetailedView(
             **msgspec.structs.asdict(view),
@@ -204,46 +222,33 @@ def _payload(row: RequestRow) -> ManagementRequest:
     )
 
 
-def _list_view(session: Session, row: RequestRow) -> ManagementRequestListView:
-    server, client = requests.server_of(row), requests.client_of(row)
-    owner = members.find_member(session, server.owner)
-    client_owner = None if client is None else members.find_member(session, client.member)
+def _list_view(found: FoundRequest) -> ManagementRequestListView:
+    row = found.row
+    client = requests.client_of(row)
     return ManagementRequestListView(
         id=row.id,
         type=RequestType.of(row.request_type),
         origin="CENTER" if row.origin == RequestOrigin.CENTRE else "SECURITY_SERVER",
-        security_server_id=ServerIdentifier.of(server),
+        security_server_id=ServerIdentifier.of(requests.server_of(row)),
         created_at=row.created_at,
-        security_server_owner=None if owner is None else owner.name,
+        security_server_owner=found.owner_name,
         address=row.address,
         status=row.status,
         client_id=None if client is None else ClientIdentifier.of(client),
-        client_owner_name=None if client_owner is None else client_owner.name,
+        client_owner_name=found.client_owner_name,
         client_subsystem_name=row.subsystem_name,
     )
 
 
-def _is_wanted(view: ManagementRequestListView, wanted: RequestsQuery) -> bool:
-    server = view.security_server_id
-    rules = (
-        wanted.origin in {None, view.origin},
-        not wanted.types or view.type in wanted.types,
-        wanted.server_id in {None, server.encoded_id},
-        wanted.query is None
-        or contains(
-            wanted.query,
-            (
-                str(view.id),
-                view.type,
-                view.status,
-                view.security_server_owner,
-                server.encoded_id,
-                view.client_owner_name,
-                view.client_id.encoded_id if view.client_id else None,
-            ),
-        ),
+def _found(session: Session, row: RequestRow) -> FoundRequest:
+    client = requests.client_of(row)
+    owner = members.find_member(session, requests.server_of(row).owner)
+    client_owner = None if client is None else members.find_member(session, client.member)
+    return FoundRequest(
+        row,
+        None if owner is None else owner.name,
+        None if client_owner is None else client_owner.name,
     )
-    return all(rules)
 
 
 _PATH: Final = "/management-requests/{management_request_id}"

@@ -49,15 +49,22 @@ def page_of(
             raise ApiRefusal(400, "invalid_sort_properties", (wanted.sort,))
         key = keys[wanted.sort]
         ordered.sort(key=lambda item: _folded(key(item)), reverse=wanted.desc)
+    limit, start = part_of(wanted)
+    page = ordered[start : start + limit]
+    return page, metadata_of(wanted, total=len(ordered), items=len(page))
+
+
+def part_of(wanted: PagingSorting) -> tuple[int, int]:
+    """How many items a page has at most, and how many come before it."""
     if wanted.limit == 0:
         raise ApiRefusal(400, "invalid_pagination_properties", ("limit",))
     limit = MAX_LIMIT if wanted.limit < 0 else wanted.limit
-    start = wanted.offset * limit
-    page = ordered[start : start + limit]
-    metadata = PagingMetadata(
-        total_items=len(ordered), items=len(page), limit=wanted.limit, offset=wanted.offset
-    )
-    return page, metadata
+    return limit, wanted.offset * limit
+
+
+def metadata_of(wanted: PagingSorting, *, total: int, items: int) -> PagingMetadata:
+    """What is told about a page of ``items`` out of ``total``."""
+    return PagingMetadata(total_items=total, items=items, limit=wanted.limit, offset=wanted.offset)
 
 
 def _folded(value: str | int) -> tuple[int, str]:

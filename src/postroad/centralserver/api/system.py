@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
 from typing import Final
 
 from postroad import __version__
 from postroad.centralserver.api.initialization import InitializationStatus, initialization_status
 from postroad.centralserver.api.operations import Call, Operation, any_of
 from postroad.centralserver.api.schemas import Payload, Text
-from postroad.centralserver.generator import load_status
-from postroad.centralserver.registry.parameters import Parameter, find_parameter, number_parameter
-from postroad.centralserver.registry.sources import SourceType, list_sources
+from postroad.centralserver.registry.nodes import NodeState, shown_name
 from postroad.centralserver.registry.system import change_address
 from postroad.centralserver.roles import Permission
-
-_SLACK: Final = timedelta(seconds=10)
 
 
 class HighAvailabilityStatus(Payload):
@@ -66,7 +62,7 @@ def system_status(call: Call) -> SystemStatus:
     """The state of this node."""
     return SystemStatus(
         high_availability_status=HighAvailabilityStatus(
-            is_ha_configured=bool(call.node_name), node_name=_shown(call.node_name)
+            is_ha_configured=bool(call.node_name), node_name=shown_name(call.node_name)
         ),
         initialization_status=initialization_status(call),
     )
@@ -87,41 +83,22 @@ def change_server_address(call: Call) -> SystemStatus:
 
 
 def cluster_status(call: Call) -> HighAvailabilityClusterStatus:
-    """All nodes of the cluster; of the others no more is known than their addresses."""
-    with call.reading() as session:
-        names = [source.node_name for source in list_sources(session, SourceType.INTERNAL)]
-        nodes = [
-            HighAvailabilityClusterNode(
-                node_name=_shown(name),
-                node_address=find_parameter(session, Parameter.CENTRAL_SERVER_ADDRESS, name),
-                status=own[0] if (own := _own_status(call, name)) else "UNKNOWN",
-                configuration_generated=own[1] if own else None,
-            )
-            for name in names
-        ]
+    """All nodes of the cluster, as they have told in the database how they fare."""
+    nodes = [
+        HighAvailabilityClusterNode(
+            node_name=node.shown_name,
+            node_address=node.address,
+            status=node.state.value,
+            configuration_generated=node.generated_at,
+        )
+        for node in call.node.nodes()
+    ]
     return HighAvailabilityClusterStatus(
         is_ha_configured=bool(call.node_name),
-        node_name=_shown(call.node_name),
+        node_name=shown_name(call.node_name),
         nodes=nodes,
-        all_nodes_ok=all(node.status == "OK" for node in nodes),
+        all_nodes_ok=all(node.status == NodeState.OK for node in nodes),
     )
-
-
-def _own_status(call: Call, name: str) -> tuple[str, datetime] | None:
-    last = load_status(call.node.settings)
-    if name != call.node_name or last is None:
-        return None
-    age = call.node.clock.now() - last.time
-    with call.reading() as session:
-        expiry = timedelta(seconds=number_parameter(session, Parameter.EXPIRE_INTERVAL))
-    interval = timedelta(seconds=call.node.settings.configuration.generation_interval)
-    if age > expiry:
-        return "ERROR", last.time
-    return ("OK" if last.success and age <= interval + _SLACK else "WARN"), last.time
-
-
-def _shown(node_name: str) -> str:
-    return node_name or "node_0"
 
 
 _VIEW: Final = any_of(Permission.VIEW_VERSION)

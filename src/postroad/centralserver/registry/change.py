@@ -21,6 +21,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from postroad.adapters.database import bound_waiting, transaction
+from postroad.adapters.logs import logger
 from postroad.centralserver.models.history import ChangeLogEntry, ChangeLogHead
 from postroad.centralserver.registry.refusals import Problem, RegistryRefusal
 from postroad.errors import ConfigurationError, FaultCode, TrustError
@@ -92,9 +93,11 @@ def changing(
             yield Change(session, actor, at, strict_identifiers)
     except IntegrityError as error:
         # Writers follow each other and each rule is checked first, so this is somebody who
-        # writes past us. The constraint has held; say so instead of failing without a word.
+        # writes past us. The constraint has held; what it is called, and the rows in its message,
+        # are for our own log.
+        logger("central").warning("change_refused_by_database", reason=str(error.orig))
         raise RegistryRefusal(
-            Problem.INVALID_VALUE, f"the database refuses the change: {error.orig}"
+            Problem.CONFLICT, "the change conflicts with what the registry holds: look again"
         ) from error
 
 

@@ -17,6 +17,7 @@ class Problem(StrEnum):
     NOT_INITIALIZED = "not_initialized"
     INVALID_IDENTIFIER = "invalid_identifier"
     INVALID_VALUE = "invalid_value"
+    CONFLICT = "conflict"
     INVALID_CERTIFICATE = "invalid_certificate"
     FOREIGN_INSTANCE = "foreign_instance"
     MEMBER_CLASS_NOT_FOUND = "member_class_not_found"
@@ -99,6 +100,7 @@ class Problem(StrEnum):
 
 _CONFLICTS = frozenset(
     {
+        Problem.CONFLICT,
         Problem.SUBSYSTEM_REGISTERED,
         Problem.MEMBER_CLASS_IN_USE,
         Problem.CLIENT_NOT_REGISTERED,

@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from postroad import __version__
+from postroad.centralserver.models.system import NodeGeneration
+from postroad.centralserver.registry.parameters import Parameter, store_parameter
 from postroad.centralserver.registry.provider import find_management_certificate
 from postroad.centralserver.roles import Role
 from postroad.crypto.certificates import Certificate
@@ -69,6 +71,36 @@ def test_the_system_tells_its_state(api: ManagementApi, clock: MovingClock) -> N
     assert api.ask("GET", path)["nodes"][0]["status"] == "WARN"
     clock.pass_time(minutes=10)
     assert api.ask("GET", path)["nodes"][0]["status"] == "ERROR"
+
+
+def test_the_other_nodes_tell_how_they_fare(api: ManagementApi, clock: MovingClock) -> None:
+    api.node.generate(api.login.token)
+    with api.node.changing("tester") as change:
+        for name in ("b", "c"):
+            store_parameter(
+                change.session, Parameter.CENTRAL_SERVER_ADDRESS, f"{name}.example", name
+            )
+        change.session.add(
+            NodeGeneration(
+                node_name="b",
+                generated_at=clock.now(),
+                expires_at=clock.now(),
+                stamp="1",
+                log_sequence=1,
+                content="",
+                failing_since=clock.now(),
+                error="the token is closed",
+            )
+        )
+    told = api.ask("GET", "/system/high-availability-cluster/status")
+    shown = [(node["node_name"], node["node_address"], node["status"]) for node in told["nodes"]]
+    assert shown == [
+        ("node_0", "cs.example", "OK"),
+        ("b", "b.example", "WARN"),
+        ("c", "c.example", "UNKNOWN"),
+    ]
+    assert told["all_nodes_ok"] is False
+    assert "closed" not in str(told), "what went wrong there is for its own log"
 
 
 def test_the_address_changes_with_the_anchors(api: ManagementApi) -> None:

@@ -117,7 +117,10 @@ def test_a_constraint_that_the_rules_missed_is_a_refusal(registry: Registry) -> 
 
     with pytest.raises(RegistryRefusal) as refused:
         past_the_rules()
-    assert refused.value.problem is Problem.INVALID_VALUE
+    assert refused.value.problem is Problem.CONFLICT
+    assert refused.value.http_status == 409
+    for told in ("GOV", "UNIQUE", "member_classes"):
+        assert told.lower() not in refused.value.message.lower(), "no schema and no row"
 
 
 def test_writers_at_the_same_time_follow_each_other(tmp_path: Path) -> None:
