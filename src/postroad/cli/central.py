@@ -22,6 +22,7 @@ from postroad.centralserver.signing_keys import KeyAlgorithm
 from postroad.centralserver.token_login import TokenLogin
 from postroad.cli import (
     central_admin,
+    central_backup,
     central_federation,
     central_keys,
     central_log,
@@ -30,7 +31,6 @@ from postroad.cli import (
     central_requests,
     central_trust,
 )
-from postroad.cli.backups import backup_commands
 from postroad.cli.central_context import (
     Cell,
     changing,
@@ -271,6 +271,4 @@ for addition in (
     *central_log.COMMANDS,
 ):
     command.add_command(addition)
-command.add_command(
-    backup_commands(backed_up, lambda home: load_settings(home).backup.keep_days, home_option)
-)
+command.add_command(central_backup.backup)

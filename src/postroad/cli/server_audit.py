@@ -1,17 +1,12 @@
 """Which `postroad server` commands go into the audit log, under which name, with which data?
 
 Event names and data keys are the reference's (``RestApiAuditEvent``, ``RestApiAuditProperty``,
-signer-console); events that only Postroad has are marked. The line is written when the command is
-over and before its exit code tells how it went; a server whose audit log can't be written is not
-changed.
+signer-console); events that only Postroad has are marked.
 """
 
 from __future__ import annotations
 
-import os
-import pwd
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial, update_wrapper
 from pathlib import Path
@@ -20,15 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from postroad.adapters.audit_log import AuditLog
-from postroad.adapters.system_clock import SystemClock
-from postroad.errors import ConfigurationError, PostroadError
+from postroad.cli.audit_lines import told_in
+from postroad.errors import PostroadError
 from postroad.identifiers import parse_client_id
 from postroad.securityserver.settings import audit_log_path
 
 if TYPE_CHECKING:
     from postroad.adapters.audit_log import AuditValue
 
-_AUTH: Final = "Cli"
 _CLIENT_PARTS: Final = ("xRoadInstance", "memberClass", "memberCode", "subsystemCode")
 _Chosen = Callable[[Mapping[str, Any]], str | None]
 
@@ -180,39 +174,12 @@ def _run(callback: Callable[..., Any], entry: Audited, *positional: Any, **given
         for name, key in entry.data.items()
         if given.get(name) not in (None, "")
     }
-    with _audited(Path(given["home"]), event, data):
-        return callback(*positional, **given)
-
-
-@contextmanager
-def _audited(home: Path, event: str, data: dict[str, AuditValue]) -> Iterator[None]:
-    log = AuditLog(audit_log_path(home))
-    if home.is_dir():
-        log.ensure_writable()
-    reason: str | None = None
-    try:
-        yield
-    except BaseException as error:
-        reason = _reason(error)
-        raise
-    finally:
-        data |= click.get_current_context().meta.get(__name__, {})
-        # A home that isn't there, after `init` least of all, was not changed either.
-        if home.is_dir():
-            at = SystemClock().now()
-            told = log.write(event, at=at, user=_user(), auth=_AUTH, data=data, reason=reason)
-            if not told and reason is None:
-                raise ConfigurationError("it is done, but the audit log can't be written")
-
-
-def _reason(error: BaseException) -> str | None:
-    match error:
-        case SystemExit():
-            return f"exit code {error.code}" if error.code else None
-        case PostroadError() | click.ClickException():
-            return error.message
-        case _:
-            return type(error).__name__
+    home = Path(given["home"])
+    with told_in(AuditLog(audit_log_path(home)), home, event, data):
+        try:
+            return callback(*positional, **given)
+        finally:
+            data |= click.get_current_context().meta.get(__name__, {})
 
 
 def _value(key: str, value: object) -> AuditValue:
@@ -228,11 +195,3 @@ def _client(text: str) -> Mapping[str, str] | str:
     except PostroadError:
         return text
     return dict(zip(_CLIENT_PARTS, identifier.parts, strict=False))
-
-
-def _user() -> str:
-    """The operating system's user; not what its environment says."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
