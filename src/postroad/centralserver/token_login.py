@@ -60,10 +60,14 @@ class TokenLogin:
     def login(self, pin: str) -> None:
         """Open the token; one attempt at a time, each takes a third of a second.
 
+        An open one stays as it is, if the PIN is right: a hardware token isn't logged in to twice.
         Raises ``ConfigurationError``: ``token_not_initialized``, or ``pin_incorrect``.
         """
         with self._lock:
-            self._opened = self._unlock(pin)
+            if self._opened is None:
+                self._opened = self._unlock(pin)
+            else:
+                SoftwareToken(self._directory).unlock(pin)
 
     def logout(self) -> None:
         """Close the token: nothing is signed until somebody logs in again."""

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from postroad.demo.layout import Layout, Party
     from postroad.identifiers import ClientId
 
-_STATE_VERSION = 8
+_STATE_VERSION = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +72,10 @@ REGISTRY = "central"
 """The name of the Central Server's database in PostgreSQL."""
 
 
-def database_names(party: Party) -> tuple[str, str]:
-    """The names of a party's message log and operational monitoring in PostgreSQL."""
+def database_names(party: Party) -> tuple[str, str, str]:
+    """The names of a party's configuration, message log and monitoring in PostgreSQL."""
     code = party.server_code.lower()
-    return f"{code}_messagelog", f"{code}_monitoring"
+    return f"{code}_serverconf", f"{code}_messagelog", f"{code}_monitoring"
 
 
 class Ecosystem:
@@ -184,9 +184,10 @@ class Ecosystem:
         governance.found_instance(self.layout, LabHome(self.layout.lab_home), pin=self._pin())
         anchor = governance.anchor(self.layout)
         for party in self.servers:
-            log, monitoring = map(self.database_url, database_names(party))
+            conf, log, monitoring = map(self.database_url, database_names(party))
             parts = ServerParts(
                 workers=self.options.workers,
+                server_conf=conf,
                 message_log=log,
                 monitoring=monitoring,
                 hsm=self._hsm_of(party),

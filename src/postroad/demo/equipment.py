@@ -58,6 +58,8 @@ class ServerParts:
     """What a Security Server of the demo is made of, beside itself."""
 
     workers: int = 1
+    server_conf: str = ""
+    """The address of the server configuration's database; "" for SQLite."""
     message_log: str = ""
     """The address of the message log's database; "" for SQLite."""
     monitoring: str = ""
@@ -97,6 +99,9 @@ records_available_timestamp_offset = {MONITORING_INTERVAL}
 health_check_host = "{address}"
 health_check_port = {HEALTH_CHECK_PORT}
 metrics = true
+
+[server_conf]
+database = "{parts.server_conf}"
 
 [message_log]
 database = "{parts.message_log}"

@@ -32,13 +32,14 @@ def show_storage(ecosystem: Ecosystem) -> Iterator[Shown]:
 def _show_databases(ecosystem: Ecosystem) -> Shown:
     tables = [(REGISTRY, "security_servers", "Security Servers")]
     for party in ecosystem.layout.cast.parties:
-        log, monitoring = database_names(party)
+        conf, log, monitoring = database_names(party)
+        tables.append((conf, "client", f"clients of {party.name}"))
         tables.append((log, "logrecord", f"signed records of {party.name}"))
         tables.append((monitoring, "operational_data", f"monitoring records of {party.name}"))
     findings = []
     for name, table, what in tables:
         with psycopg.connect(ecosystem.database_url(name)) as connection:
-            row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 - one of three names
+            row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 - one of four names
         if not row or not row[0]:
             raise ConfigurationError(f"the database {name} holds no {what}")
         findings.append(f"{name}: {row[0]} {what}")

@@ -81,8 +81,10 @@ def run(settings: Settings, signer: SignerProcess) -> int:
 
 
 def _prepare_serverconf(settings: Settings, signer: SignerProcess) -> None:
-    database = settings.serverconf_url.removeprefix("sqlite:///")
-    if is_published(Path(database), settings.snapshot_path, settings.server_id):
+    scheme, _, database = settings.serverconf_url.partition(":///")
+    if scheme == "sqlite" and is_published(
+        Path(database), settings.snapshot_path, settings.server_id
+    ):
         return
     prepare = partial(_without_secrets, signer, partial(_publish, settings))
     if run_once(prepare, "prepare") != 0:

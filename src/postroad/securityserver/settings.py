@@ -29,6 +29,7 @@ from postroad.securityserver.settings_sections import (
     ConfigurationClientSection,
     MessageLogSection,
     MonitoringSection,
+    ServerConfSection,
     ServerProxySection,
     ServerSection,
     ServicesSection,
@@ -52,6 +53,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     client_proxy: ClientProxySection = ClientProxySection()
     server_proxy: ServerProxySection = ServerProxySection()
     services: ServicesSection = ServicesSection()
+    server_conf: ServerConfSection = ServerConfSection()
     message_log: MessageLogSection = MessageLogSection()
     configuration_client: ConfigurationClientSection = ConfigurationClientSection()
     monitoring: MonitoringSection = MonitoringSection()
@@ -92,7 +94,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     @property
     def serverconf_url(self) -> str:
         """The database of clients, services and access rights."""
-        return f"sqlite:///{self.home_path / 'db' / 'serverconf.sqlite'}"
+        path = self.home_path / "db" / "serverconf.sqlite"
+        return self.server_conf.database or f"sqlite:///{path}"
 
     @property
     def messagelog_url(self) -> str:

@@ -163,6 +163,13 @@ class MonitoringSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     environmental monitoring."""
 
 
+class ServerConfSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where clients, services and access rights are kept."""
+
+    database: str = ""
+    """"" for SQLite in the home directory, or ``postgresql://…``."""
+
+
 class ConfigurationClientSection(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 ):

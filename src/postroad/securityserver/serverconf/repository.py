@@ -16,6 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 
 from postroad.adapters.database import create_engine, migrate, snapshot, transaction
+from postroad.adapters.file_locks import in_turn
 from postroad.errors import ConfigurationError, FaultCode
 from postroad.securityserver.serverconf.clients import add_client
 from postroad.securityserver.serverconf.freshness import has_newest_schema
@@ -73,17 +74,17 @@ class ServerConf:
     def change(self) -> Iterator[Session]:
         """A session whose work is committed as a whole and then published, or not at all.
 
-        A session that changed nothing counts no revision. The export happens after the commit; if
-        it fails, the change stands, and `publish` at the next start repeats the export.
+        One change at a time, whichever process makes it. A session that changed nothing counts no
+        revision. The export happens after the commit; if it fails, the change stands, and `publish`
+        at the next start repeats the export.
         """
         with transaction(self._engine) as session:
-            before = get_server(session).revision
+            before = get_server(session, alone=True).revision
             yield session
             session.flush()
             changed = get_server(session).revision != before
-            exported = build_snapshot(session) if changed else None
-        if exported is not None:
-            store_snapshot(self._snapshot_path, exported)
+        if changed:
+            self.publish()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -110,10 +111,14 @@ class ServerConf:
         self.publish()
 
     def publish(self) -> ServerConfSnapshot:
-        """Export the snapshot as it is now; done at every start of the server."""
-        with self.read() as session:
-            exported = build_snapshot(session)
-        store_snapshot(self._snapshot_path, exported)
+        """Export the snapshot as it is now; done at every start of the server.
+
+        Who exports waits for others and reads after that, so that no older state replaces a newer.
+        """
+        with in_turn(self._snapshot_path.with_suffix(".lock")):
+            with self.read() as session:
+                exported = build_snapshot(session)
+            store_snapshot(self._snapshot_path, exported)
         return exported
 
 

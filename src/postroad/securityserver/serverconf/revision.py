@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 
-def get_server(session: Session) -> Server:
-    """The one row of this server; `ConfigurationError` before `postroad server init`."""
-    server = session.get(Server, 1)
+def get_server(session: Session, *, alone: bool = False) -> Server:
+    """The one row of this server; `ConfigurationError` before `postroad server init`.
+
+    With `alone` the row is locked until the transaction ends, which SQLite's own lock does anyway.
+    """
+    server = session.get(Server, 1, with_for_update=alone)
     if server is None:
         raise ConfigurationError(
             "the server is not initialised: run `postroad server init`",

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroad.adapters.database import sqlite_url
 from postroad.authorization.rights import Endpoint
 from postroad.errors import ConfigurationError, UnavailablePeer
 from postroad.identifiers import SecurityServerId, ServiceId, SubsystemId
@@ -75,8 +74,8 @@ description = "http://h/openapi.yaml"
 
 
 @pytest.fixture
-def conf(tmp_path: Path) -> Iterator[ServerConf]:
-    conf = ServerConf.open(sqlite_url(tmp_path / "db.sqlite"), tmp_path / "snapshot")
+def conf(url: str, tmp_path: Path) -> Iterator[ServerConf]:
+    conf = ServerConf.open(url, tmp_path / "snapshot")
     conf.initialise(SecurityServerId("TEST", "COM", "2", "SS1"))
     yield conf
     conf.close()

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroad.adapters.database import sqlite_url
 from postroad.authorization.rights import AccessRight, Endpoint
 from postroad.errors import ConfigurationError
 from postroad.identifiers import (
@@ -81,10 +80,10 @@ def snapshot_path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def conf(tmp_path: Path, snapshot_path: Path) -> Iterator[ServerConf]:
+def conf(url: str, tmp_path: Path, snapshot_path: Path) -> Iterator[ServerConf]:
     shutil.copy(CERTIFICATES / "client.pem", tmp_path / "client.pem")
     shutil.copy(CERTIFICATES / "consumer.pem", tmp_path / "consumer.pem")
-    conf = ServerConf.open(sqlite_url(tmp_path / "serverconf.sqlite"), snapshot_path)
+    conf = ServerConf.open(url, snapshot_path)
     conf.initialise(SecurityServerId("TEST", "COM", "2", "SS1"))
     yield conf
     conf.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,8 +52,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def conf(tmp_path: Path, path: Path) -> Iterator[ServerConf]:
-    conf = ServerConf.open(sqlite_url(tmp_path / "serverconf.sqlite"), path)
+def conf(url: str, path: Path) -> Iterator[ServerConf]:
+    conf = ServerConf.open(url, path)
     conf.initialise(SERVER)
     yield conf
     conf.close()
@@ -71,11 +72,11 @@ def add_rest_service(conf: ServerConf, code: str = "pets", url: str = "https://h
         services.set_enabled(session, row, enabled=True)
 
 
-def test_schema_of_the_migrations_is_that_of_the_models(tmp_path: Path) -> None:
+def test_schema_of_the_migrations_is_that_of_the_models(url: str) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    engine = create_engine(sqlite_url(tmp_path / "x.sqlite"))
+    engine = create_engine(url)
     migrate(engine, MIGRATIONS)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -98,8 +99,8 @@ def test_refuses_the_database_of_another_server(conf: ServerConf) -> None:
         conf.initialise(SecurityServerId("TEST", "COM", "2", "SS2"))
 
 
-def test_change_before_initialising_is_refused(tmp_path: Path) -> None:
-    conf = ServerConf.open(sqlite_url(tmp_path / "new.sqlite"), tmp_path / "new.snapshot")
+def test_change_before_initialising_is_refused(url: str, path: Path) -> None:
+    conf = ServerConf.open(url, path)
     with pytest.raises(ConfigurationError), conf.change():
         pass
     conf.close()
@@ -114,6 +115,22 @@ def test_committed_change_is_published_with_a_new_revision(conf: ServerConf, pat
     assert service.verify_tls
     assert service.timeout == 60
     assert not service.disabled
+
+
+def test_changes_at_the_same_time_are_all_counted_and_the_last_one_is_published(
+    conf: ServerConf, path: Path
+) -> None:
+    before = load_snapshot(path).revision
+    subsystems = [SubsystemId("TEST", "COM", "2", f"s{number}") for number in range(12)]
+
+    def add(subsystem: SubsystemId) -> None:
+        with conf.change() as session:
+            clients.add_client(session, subsystem)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(add, subsystems))
+    assert load_snapshot(path).revision == before + len(subsystems)
+    assert {client.identifier for client in view(path).clients} == {SERVER.owner, *subsystems}
 
 
 def test_failed_change_leaves_database_and_snapshot_untouched(conf: ServerConf, path: Path) -> None:
@@ -371,9 +388,11 @@ def test_timestamping_services_keep_their_order(conf: ServerConf, path: Path) ->
 
 
 def test_published_snapshot_is_recognised_without_the_database_library(
-    conf: ServerConf, tmp_path: Path, path: Path
+    tmp_path: Path, path: Path
 ) -> None:
-    database = tmp_path / "serverconf.sqlite"
+    database = tmp_path / "other.sqlite"
+    conf = ServerConf.open(sqlite_url(database), path)
+    conf.initialise(SERVER)
     assert is_published(database, path, SERVER)
     assert not is_published(database, path, SecurityServerId("TEST", "COM", "2", "SS2"))
     old = path.read_bytes()
@@ -389,6 +408,7 @@ def test_published_snapshot_is_recognised_without_the_database_library(
     assert not has_newest_schema(tmp_path / "none.sqlite")
     (tmp_path / "empty.sqlite").touch()
     assert not has_newest_schema(tmp_path / "empty.sqlite")
+    conf.close()
 
 
 def test_newest_schema_is_the_last_of_the_packaged_migrations(tmp_path: Path) -> None:
