@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from postroad.adapters.http_client import ClientExchange, ClientTls, HttpClient
+from postroad.adapters.http_limits import ClientLimits
 from postroad.adapters.http_server import HttpServer, Request, Responder
 from postroad.adapters.tls import peer_client_context, peer_server_context
 from postroad.errors import FaultCode, PostroadError, TrustError, UnavailablePeer
@@ -111,6 +112,19 @@ def test_only_server_is_connected_to_and_the_connection_kept() -> None:
             assert names["Host"] == f"127.0.0.1:{found.port}"
             assert names["x-hash-algorithm"] == "SHA-512"
             assert names["transfer-encoding"] == "chunked"
+
+    run(scenario())
+
+
+def test_without_reuse_no_connection_carries_a_second_request() -> None:
+    async def scenario() -> None:
+        limits = ClientLimits(max_idle_per_destination=0)
+        async with peers("127.0.0.1") as found, calling(limits) as client:
+            connector = found.connector(client)
+            for _ in range(3):
+                assert await ask(connector, servers("127.0.0.1")) == b"some bytes"
+                await asyncio.sleep(0.05)
+                assert client.connections == 0
 
     run(scenario())
 

@@ -17,24 +17,35 @@ Profile = dict[str, dict[str, object]]
 
 _VANILLA: Final[Profile] = {
     "client_proxy": {"host": "0.0.0.0"},  # noqa: S104 - the reference's default
-    "server_proxy": {"close_after_response": True},
+    "server_proxy": {"close_after_response": True, "reuse_connections": False},
     "message_log": {"oversized_bodies": "refuse"},
+    "acme": {"acme_challenge_port_enabled": False},
 }
 
 _ESTONIA: Final[Profile] = {
     "client_proxy": {"host": "127.0.0.1", "http_port": 80, "https_port": 443},
-    "server_proxy": {"close_after_response": True, "min_supported_client_version": "7.6.0"},
+    "server_proxy": {
+        "close_after_response": True,
+        "reuse_connections": False,
+        "min_supported_client_version": "7.6.0",
+    },
     "message_log": {"oversized_bodies": "refuse", "max_body_bytes": 20 * 1024 * 1024},
     "tokens": {
         "enforce_pin_policy": True,
         "authentication_key_algorithm": "RSA-3072",
         "signing_key_algorithm": "RSA-3072",
     },
+    "acme": {"acme_challenge_port_enabled": False},
 }
 
 _FINLAND: Final[Profile] = {
     "client_proxy": {"host": "0.0.0.0"},  # noqa: S104 - the reference's default
-    "server_proxy": {"close_after_response": False, "min_supported_client_version": "7.6.0"},
+    "server_proxy": {
+        "close_after_response": False,
+        "reuse_connections": True,
+        "idle_timeout": 120,
+        "min_supported_client_version": "7.6.0",
+    },
     "message_log": {
         "oversized_bodies": "refuse",
         "log_bodies": False,
@@ -45,6 +56,7 @@ _FINLAND: Final[Profile] = {
         "authentication_key_algorithm": "RSA-3072",
         "signing_key_algorithm": "RSA-3072",
     },
+    "acme": {"acme_challenge_port_enabled": True, "acme_challenge_port": 80},
 }
 
 PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(

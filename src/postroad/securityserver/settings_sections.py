@@ -63,6 +63,11 @@ class ServerProxySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     """The oldest release of consumers' servers that is answered, as ``7.6.0``; empty for any."""
     close_after_response: bool = False
     """Send ``Connection: close`` after each response, as the reference does by default."""
+    idle_timeout: Seconds = 75.0
+    """How long another server's connection may wait for its next request."""
+    reuse_connections: bool = True
+    """Whether a connection to another server carries more than one request, if that allows it; the
+    reference doesn't by default."""
     connect_timeout: Seconds = 30.0
     response_timeout: Seconds = 600.0
     """How long a provider's server may take until the first byte of its answer."""

@@ -41,7 +41,7 @@ from postroad.securityserver.other_requests import is_other, serve_other
 from postroad.securityserver.server_proxy import serve_peer
 from postroad.securityserver.settings import load_settings
 from postroad.securityserver.settings_reload import reloaded
-from postroad.securityserver.worker_parts import WorkerParts
+from postroad.securityserver.worker_parts import WorkerParts, peer_client_limits
 
 if TYPE_CHECKING:
     import ssl
@@ -89,12 +89,12 @@ class Worker:
         self._peer_port: Listener | None = None
         self.client_server = HttpServer(
             self._serve_consumer,
-            _limits(settings.client_proxy.connections_per_address),
+            _client_limits(settings),
             on_failure=self._failed,
         )
         self.peer_server = HttpServer(
             self._serve_peer,
-            _limits(settings.server_proxy.connections_per_address),
+            _peer_limits(settings),
             on_failure=self._failed,
         )
         self.ocsp_server = HttpServer(OcspResponder(self._find_ocsp), on_failure=self._failed)
@@ -165,9 +165,9 @@ class Worker:
         self.settings, waiting = reloaded(self.settings, read)
         self.client_proxy = self.parts.make_client_proxy(self.settings)
         self.server_proxy = self.parts.make_server_proxy(self.settings)
-        client, server = self.settings.client_proxy, self.settings.server_proxy
-        self.client_server.limits = _limits(client.connections_per_address)
-        self.peer_server.limits = _limits(server.connections_per_address)
+        self.client_server.limits = _client_limits(self.settings)
+        self.peer_server.limits = _peer_limits(self.settings)
+        self.parts.peers.limits = peer_client_limits(self.settings)
         self.log.info("settings read again", want_restart=list(waiting))
 
     async def start(self) -> None:
@@ -368,8 +368,18 @@ class Worker:
         self.log.debug("request failed", target=request.target[:200], error=str(error))
 
 
-def _limits(connections_per_address: int) -> ServerLimits:
-    return ServerLimits(max_connections_per_address=connections_per_address)
+def _client_limits(settings: Settings) -> ServerLimits:
+    """What information systems may ask of a worker."""
+    return ServerLimits(max_connections_per_address=settings.client_proxy.connections_per_address)
+
+
+def _peer_limits(settings: Settings) -> ServerLimits:
+    """What other servers may ask of it."""
+    section = settings.server_proxy
+    return ServerLimits(
+        max_connections_per_address=section.connections_per_address,
+        idle_timeout=section.idle_timeout,
+    )
 
 
 def run_worker(settings: Settings, index: int) -> None:

@@ -66,7 +66,7 @@ class WorkerParts:
         self.auth_key = AuthenticationKey(self.signer)
         self.verdicts = PeerVerdicts()
         self.cache = VerificationCache()
-        self.peers = HttpClient(ClientLimits())
+        self.peers = HttpClient(peer_client_limits(settings))
         self.services = HttpClient(ClientLimits())
         self.internal: InternalIdentity = ensure_internal_identity(
             settings.home_path, self.clock.now(), (settings.client_proxy.host,)
@@ -179,3 +179,11 @@ class WorkerParts:
 def _flood_limit(settings: Settings, rate: float) -> FloodLimit:
     """One worker's share of a limit for the whole server."""
     return FloodLimit(rate / settings.server.workers, time.monotonic)
+
+
+def peer_client_limits(settings: Settings) -> ClientLimits:
+    """How it treats other servers: without reuse no connection waits for its next request."""
+    limits = ClientLimits()
+    if settings.server_proxy.reuse_connections:
+        return limits
+    return replace(limits, max_idle_per_destination=0)

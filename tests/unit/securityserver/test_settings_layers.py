@@ -75,6 +75,27 @@ def test_national_profiles_are_those_of_the_references_packages(
     ) == values
 
 
+@pytest.mark.parametrize(
+    ("profile", "values"),
+    [
+        ("", (True, 75, True, 80)),
+        ("vanilla", (False, 75, False, 80)),
+        ("ee", (False, 75, False, 80)),
+        ("fi", (True, 120, True, 80)),
+    ],
+)
+def test_profiles_reuse_connections_and_show_challenges_as_the_references_packages(
+    profile: str, values: tuple[object, ...]
+) -> None:
+    made = settings(profile=profile)
+    assert (
+        made.server_proxy.reuse_connections,
+        made.server_proxy.idle_timeout,
+        made.acme.acme_challenge_port_enabled,
+        made.acme.acme_challenge_port,
+    ) == values
+
+
 @pytest.mark.parametrize("profile", sorted(PROFILES))
 def test_every_profile_is_made_of_settings_that_exist(profile: str) -> None:
     made = settings(profile=profile)

@@ -16,7 +16,8 @@ def test_limits_and_timeouts_change_at_once_ports_and_other_processes_want_a_res
         MINIMAL
         + "workers = 3\n[client_proxy]\nhttp_port = 9\nconnections_per_address = 7\n"
         + '[server_proxy]\nconnect_timeout = 5\n[services]\ndenied_networks = ["10.0.0.0/8"]\n'
-        + "[message_log]\nlog_bodies = false\n",
+        + "[message_log]\nlog_bodies = false\nkeep_records_for = 3\n"
+        + '[devices.card]\nlibrary = "/usr/lib/card.so"\n',
         home=Path("/x"),
     )
     settings, waiting = reloaded(running, read)
@@ -26,7 +27,13 @@ def test_limits_and_timeouts_change_at_once_ports_and_other_processes_want_a_res
     assert settings.services.denied_networks == ("10.0.0.0/8",)
     assert settings.message_log.log_bodies is True
     assert settings.server.workers == 1
-    assert waiting == ("server", "client_proxy.http_port", "message_log")
+    assert waiting == (
+        "server.workers",
+        "client_proxy.http_port",
+        "message_log.log_bodies",
+        "message_log.keep_records_for",
+        "devices.card",
+    )
 
 
 def test_nothing_changed_wants_nothing() -> None:
