@@ -16,12 +16,14 @@ import yaml
 
 from postroad.errors import FaultCode, MalformedInput
 from postroad.messages.wsdl_masking import MAX_DESCRIPTION_BYTES
+from postroad.wire.json_document import read_json
 from postroad.wire.yaml_document import MAX_DEPTH, MAX_NODES, plain_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _VERSION: Final = "3."
+_LOOKED_AT: Final = frozenset({"openapi", "servers"})
 _NOT_IN_URI = re.compile(r"""[\s<>"\\^`{|}\x00-\x1f\x7f]""")
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
@@ -41,8 +43,8 @@ def is_json_document(content_types: Iterable[str], url: str) -> bool:
 def mask_openapi(document: bytes, *, is_json: bool) -> bytes:
     """The document without the hosts of its servers.
 
-    Raises ``MalformedInput`` (``internal_error``, as the reference) for what can't be read, for
-    another version than 3, and for an address that is none.
+    Raises ``MalformedInput`` (``internal_error``, as the reference) for what can't be read or could
+    be read in two ways, for another version than 3, and for an address that is none.
     """
     if len(document) > MAX_DESCRIPTION_BYTES:
         raise _unreadable(f"more than {MAX_DESCRIPTION_BYTES} bytes")
@@ -53,7 +55,10 @@ def mask_openapi(document: bytes, *, is_json: bool) -> bytes:
 
 
 def _mask_json(document: bytes) -> bytes:
-    tree = msgspec.json.decode(document.removeprefix(b"\xef\xbb\xbf"))
+    try:
+        tree = read_json(document)
+    except MalformedInput as error:
+        raise _unreadable(error.message) from error
     if not isinstance(tree, dict):
         raise _unreadable("not an object")
     _check_version(tree.get("openapi"))
@@ -97,16 +102,23 @@ def _server_addresses(text: str) -> Iterator[yaml.ScalarEvent]:
             case yaml.ScalarEvent() | yaml.AliasEvent():
                 scalar = event if isinstance(event, yaml.ScalarEvent) else None
                 key = _note(path, scalar)
-                names = [level.key for level in path]
-                if names == ["openapi"] and key is None and scalar is not None:
-                    _check_version(scalar.value)
-                if key is None and names[:1] == ["servers"]:
-                    if scalar is None:
-                        raise _unreadable("servers named by an alias")
-                    if names == ["servers", None, "url"] and _is_text(scalar):
-                        yield scalar
+                if key is None and path and path[0].key in _LOOKED_AT:
+                    yield from _address([level.key for level in path], scalar)
             case _:
                 pass
+
+
+def _address(
+    names: list[str | None], scalar: yaml.ScalarEvent | None
+) -> Iterator[yaml.ScalarEvent]:
+    """The scalar at a place, or alias if it is None, when it is the address of a server."""
+    if names == ["openapi"] and scalar is not None:
+        _check_version(scalar.value)
+    if names[0] == "servers":
+        if scalar is None:
+            raise _unreadable("servers named by an alias")
+        if names == ["servers", None, "url"] and _is_text(scalar):
+            yield scalar
 
 
 def _is_text(scalar: yaml.ScalarEvent) -> bool:

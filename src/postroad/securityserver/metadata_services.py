@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 from postroad.authorization.rights import held_rights
 from postroad.errors import FaultCode, MalformedInput, RefusedRequest, UnavailablePeer
 from postroad.identifiers import ServiceId
-from postroad.messages.openapi_masking import is_json_document, mask_openapi
+from postroad.messages.openapi_masking import is_json_document
 from postroad.messages.rest_metadata import ListedService, encode_service_list
 from postroad.messages.soap_metadata import (
     asked_service,
@@ -29,6 +29,7 @@ from postroad.securityserver.builtin_services import (
     BuiltinServices,
     BuiltinSoapAnswer,
 )
+from postroad.securityserver.descriptions.masking import mask_bounded
 from postroad.securityserver.group_membership import group_membership
 from postroad.securityserver.outgoing import open_service
 from postroad.securityserver.serverconf.models import DescriptionType
@@ -50,6 +51,8 @@ FETCH_SECONDS: Final = 30.0
 """How long fetching a description may take as a whole."""
 MAX_FETCHES: Final = 8
 """Descriptions that one process fetches at a time: everybody may ask, and each is in memory."""
+MAX_MASKED: Final = 2
+"""OpenAPI documents that one process masks at a time."""
 MAX_QUERY_FIELDS: Final = 50
 
 
@@ -60,6 +63,7 @@ class MetadataServices:
         self._services = services
         self._new_id = new_id
         self._fetching = asyncio.Semaphore(MAX_FETCHES)
+        self._masking = asyncio.Semaphore(MAX_MASKED)
 
     @property
     def builtin(self) -> BuiltinServices:
@@ -115,7 +119,7 @@ class MetadataServices:
             )
         headers, document = await self._fetch(entry, call.provider)
         is_json = is_json_document(all_values(headers, "content-type"), entry.description_url)
-        masked = await asyncio.to_thread(mask_openapi, document, is_json=is_json)
+        masked = await self._mask(document, is_json=is_json)
         content_type = last_value(headers, "content-type") or "text/plain"
         return BuiltinAnswer(status=200, headers=(("Content-Type", content_type),), body=masked)
 
@@ -162,6 +166,14 @@ class MetadataServices:
         )
 
     # ---- fetching
+
+    async def _mask(self, document: bytes, *, is_json: bool) -> bytes:
+        """A document without hosts; few at a time, for each keeps a processor busy."""
+        try:
+            async with asyncio.timeout(FETCH_SECONDS), self._masking:
+                return await asyncio.to_thread(mask_bounded, document, is_json=is_json)
+        except TimeoutError as error:
+            raise UnavailablePeer("the service description isn't ready in time") from error
 
     async def _fetch(self, entry: ServiceEntry, provider: ClientView) -> tuple[HeaderList, bytes]:
         """Headers and bytes of a description; raises as calls of services do."""

@@ -23,6 +23,7 @@ from postroad.securityserver.descriptions.derived import (
     check_identifier,
     malformed,
 )
+from postroad.wire.json_document import read_json
 from postroad.wire.yaml_document import MAX_DEPTH, MAX_NODES, read_yaml
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _read(document: bytes) -> dict[str, object]:
     stripped = document.removeprefix(b"\xef\xbb\xbf").lstrip()
     try:
         # JSON is YAML, but not for every YAML parser: tabs, escapes of surrogates.
-        tree = msgspec.json.decode(stripped) if stripped.startswith(b"{") else read_yaml(document)
+        tree = read_json(stripped) if stripped.startswith(b"{") else read_yaml(document)
     except RecursionError as error:
         raise malformed("the document is nested too deeply") from error
     except (msgspec.DecodeError, UnicodeDecodeError):

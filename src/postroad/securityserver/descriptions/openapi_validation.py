@@ -8,9 +8,6 @@ both only warn.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import resource
 import subprocess
 import sys
 from typing import Final
@@ -19,27 +16,18 @@ import msgspec
 
 from postroad.errors import PostroadError
 from postroad.securityserver.descriptions.derived import Warnings
+from postroad.securityserver.descriptions.limited_program import limit_this_process, run_limited
 from postroad.securityserver.descriptions.openapi import read_openapi
 
 LIMIT_SECONDS: Final = 20
-LIMIT_BYTES: Final = 2 * 1024 * 1024 * 1024
 _MAX_ANSWER: Final = 64 * 1024
-_PASSED_ON: Final = ("PATH", "PYTHONPATH")
 
 
 def find_violations(document: bytes) -> tuple[str, ...]:
     """What breaks the specification, judged by a program that is stopped when it takes too long."""
     try:
-        done = subprocess.run(  # noqa: S603 - our own program
-            [sys.executable, "-m", __name__],
-            input=document,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
-            timeout=LIMIT_SECONDS,
-            check=True,
-        )
-        return msgspec.json.decode(done.stdout[:_MAX_ANSWER], type=tuple[str, ...])
+        told = run_limited(__name__, document, seconds=LIMIT_SECONDS)
+        return msgspec.json.decode(told[:_MAX_ANSWER], type=tuple[str, ...])
     except (subprocess.SubprocessError, OSError, msgspec.DecodeError):
         return ("the document is too large or too intertwined to be validated",)
 
@@ -76,9 +64,7 @@ def _is_unquoted_number(wanted: object, found: object) -> bool:
 
 def main() -> None:
     """Judge the document on standard input, and write what breaks the rules as a JSON list."""
-    resource.setrlimit(resource.RLIMIT_CPU, (LIMIT_SECONDS, LIMIT_SECONDS))
-    with contextlib.suppress(ValueError):  # where less is allowed already
-        resource.setrlimit(resource.RLIMIT_AS, (LIMIT_BYTES, LIMIT_BYTES))
+    limit_this_process(LIMIT_SECONDS)
     try:
         found = violations(sys.stdin.buffer.read())
     except PostroadError as error:
