@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,12 +28,11 @@ from postroad.securityserver.descriptions.fetching import (
     fetch_document,
     refuse_link_local,
 )
+from postroad.securityserver.descriptions.wsdl_validation import validate_wsdl
 from postroad.securityserver.internal_tls import InternalIdentity, ensure_internal_identity
 from postroad.securityserver.serverconf.models import DescriptionType
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from postroad.adapters.http_server import Listener
 
 Handler = Callable[[Request, Responder], Awaitable[None]]
@@ -192,3 +193,54 @@ def test_an_openapi_document_is_relative_to_where_it_was_fetched(
         return b""
 
     served(answering(200, document), ask)
+
+
+WSDL = (Path(__file__).parents[1] / "data/reference/descriptions/valid.wsdl").read_bytes()
+
+
+def judged(identity: InternalIdentity, tmp_path: Path, script: str, *, seconds: float = 20) -> str:
+    """The warnings about a WSDL, by a validator that is a shell script."""
+    program = tmp_path / "validator"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o700)
+
+    async def ask(listener: Listener) -> bytes:
+        derived = await fetch_derived(
+            DescriptionType.WSDL,
+            f"http://127.0.0.1:{listener.port}/x?wsdl",
+            code="",
+            identity=identity,
+            validate=partial(validate_wsdl, (str(program), "-q"), seconds=seconds),
+        )
+        assert derived.services
+        return "\n".join(derived.warnings).encode()
+
+    return served(answering(200, WSDL), ask).decode()
+
+
+def test_what_the_operators_validator_writes_are_warnings(
+    identity: InternalIdentity, tmp_path: Path
+) -> None:
+    told = judged(identity, tmp_path, 'echo "odd: $2"; echo; echo "no style $1" >&2').splitlines()
+    assert told[0].startswith("odd: http://127.0.0.1:")
+    assert told[0].endswith("/x?wsdl")
+    assert told[1:] == ["no style -q"]
+    assert not judged(identity, tmp_path, "exit 0")
+
+
+def test_a_wsdl_that_the_validator_refuses_can_not_be_used(
+    identity: InternalIdentity, tmp_path: Path
+) -> None:
+    with pytest.raises(MalformedInput, match="exit code 3: no binding"):
+        judged(identity, tmp_path, "echo no binding; exit 3")
+
+
+def test_a_validator_that_hangs_or_is_missing_is_told_by_its_key(
+    identity: InternalIdentity, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"wsdl_validator_command.*took longer"):
+        judged(identity, tmp_path, "sleep 60", seconds=0.2)
+    missing = validate_wsdl(("/nowhere/validator",), "http://h/x", seconds=5)
+    with pytest.raises(ConfigurationError, match=r"wsdl_validator_command.*can't be started"):
+        asyncio.run(missing)
+    assert asyncio.run(validate_wsdl((), "http://h/x", seconds=5)) == ()

@@ -81,6 +81,10 @@ class ServicesSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     are refused unless a network here holds them."""
     denied_networks: tuple[str, ...] = ()
     """Networks that no service may be in, whatever ``allowed_networks`` says."""
+    wsdl_validator_command: tuple[str, ...] = ()
+    """A program and its arguments, run for each WSDL that is added or refreshed, with its address
+    as the last argument. What it writes are warnings; another exit code than 0 refuses the WSDL."""
+    wsdl_validator_timeout: Seconds = 60.0
 
 
 class MessageLogSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

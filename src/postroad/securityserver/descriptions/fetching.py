@@ -25,6 +25,8 @@ from postroad.securityserver.serverconf.services import check_url
 from postroad.securityserver.service_networks import refuse_link_local
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from postroad.securityserver.descriptions.derived import Derived
     from postroad.securityserver.internal_tls import InternalIdentity
 
@@ -32,17 +34,25 @@ FETCH_SECONDS: Final = 30.0
 
 
 async def fetch_derived(
-    kind: DescriptionType, url: str, *, code: str, identity: InternalIdentity
+    kind: DescriptionType,
+    url: str,
+    *,
+    code: str,
+    identity: InternalIdentity,
+    validate: Callable[[str], Awaitable[tuple[str, ...]]] | None = None,
 ) -> Derived:
     """Fetch a WSDL or an OpenAPI document, whose service is called ``code``, and read it.
 
-    Raises ``ConfigurationError`` for an address that is none, ``RefusedRequest`` for one that
-    isn't fetched from, ``UnavailablePeer`` without an answer of status 200 in time, and
+    ``validate`` gives the warnings of another judge of the WSDL at an address; what it raises is
+    raised. Raises ``ConfigurationError`` for an address that is none, ``RefusedRequest`` for one
+    that isn't fetched from, ``UnavailablePeer`` without an answer of status 200 in time, and
     ``MalformedInput`` for what can't be used.
     """
     document = await fetch_document(url, identity)
     if kind is DescriptionType.WSDL:
-        return derive_wsdl(document)
+        derived = derive_wsdl(document)
+        told = await validate(url) if validate is not None else ()
+        return replace(derived, warnings=(*derived.warnings, *told))
     derived = derive_openapi(document, code=code, url=url)
     violations = await asyncio.to_thread(find_violations, document)
     return replace(derived, warnings=(*derived.warnings, *violations))

@@ -11,7 +11,8 @@ import sys
 from typing import Final
 
 from postroad.errors import FaultCode, MalformedInput
-from postroad.messages.openapi_masking import MAX_DESCRIPTION_BYTES, mask_openapi
+from postroad.messages.openapi_masking import mask_openapi
+from postroad.messages.wsdl_masking import MAX_DESCRIPTION_BYTES
 from postroad.securityserver.descriptions.limited_program import limit_this_process, run_limited
 
 LIMIT_SECONDS: Final = 15

@@ -7,12 +7,9 @@ archive is safe; whatever else happens, it stays and is tried again.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import os
-import signal
 from typing import TYPE_CHECKING, Final
 
+from postroad.adapters.programs import run_program
 from postroad.errors import ConfigurationError, FaultCode
 
 if TYPE_CHECKING:
@@ -20,8 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SHOWN_BYTES: Final = 500
-_READ_BYTES: Final = 8192
-_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 async def transfer_archive(command: Sequence[str], path: Path, *, seconds: float) -> None:
@@ -30,37 +25,16 @@ async def transfer_archive(command: Sequence[str], path: Path, *, seconds: float
     Raises ``ConfigurationError`` (``mlog.archive_transfer_failed``) unless it ends in time with
     exit code 0; all processes of its group are ended then.
     """
-    environment = {name: os.environ[name] for name in ("HOME", "LANG", "TZ") if name in os.environ}
     try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            str(path),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env={"PATH": _PATH, **environment},
-            cwd=path.parent,
-            start_new_session=True,
+        code, said = await run_program(
+            (*command, str(path)), seconds=seconds, kept_bytes=_SHOWN_BYTES, directory=path.parent
         )
-    except (OSError, ValueError) as error:
-        raise _failed(path, f"{command[0]} can't be started: {error}") from error
-    said = b""
-    try:
-        async with asyncio.timeout(seconds):
-            output = process.stdout
-            while output is not None and (data := await output.read(_READ_BYTES)):
-                said = (said + data)[-_SHOWN_BYTES:]
-            code = await process.wait()
     except TimeoutError:
         raise _failed(path, f"{command[0]} took longer than {seconds:g} s") from None
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+    except (OSError, ValueError) as error:
+        raise _failed(path, f"{command[0]} can't be started: {error}") from error
     if code != 0:
-        text = said.decode("utf-8", "replace").strip()
-        raise _failed(path, f"{command[0]} ended with {code}: {text}")
+        raise _failed(path, f"{command[0]} ended with {code}: {said}")
 
 
 def _failed(path: Path, why: str) -> ConfigurationError:
