@@ -43,6 +43,10 @@ if TYPE_CHECKING:
 
 LIST_CLIENTS_PATH: Final = "/listClients"
 _SERVED: Final = frozenset({ASIC_PATH, LIST_CLIENTS_PATH, VERIFICATION_CONFIGURATION_PATH})
+MAX_DOWNLOADS: Final = 4
+"""Downloads of containers that a worker serves at a time: each may be in memory as a whole."""
+_BUSY = b"too many downloads of containers at the same time; try again later\n"
+_downloads = asyncio.Semaphore(MAX_DOWNLOADS)
 _MAX_QUERY_FIELDS: Final = 50
 _NOT_SERVED = b"Nothing is served here; REST requests begin with /r1/\n"
 _REST_PATH = re.compile(r"/r[0-9]+/")
@@ -81,15 +85,21 @@ async def serve_other(
         async def authenticate(client: ClientId) -> None:
             check_client(proxy, proxy.snapshot(), request, client)
 
-        answer = await handle_asic(
-            query,
-            open_reader=lambda: LogReader.open(
-                proxy.settings.messagelog_url, log_keys_of(proxy.settings)
-            ),
-            authenticate=authenticate,
-            stamp_now=stamp_now,
-            seal=_sealing(proxy.settings),
-        )
+        if _downloads.locked():
+            answer = Answer(503, (*_TEXT, ("Retry-After", "5")), _BUSY)
+        else:
+            async with _downloads:
+                answer = await handle_asic(
+                    query,
+                    open_reader=lambda: LogReader.open(
+                        proxy.settings.messagelog_url, log_keys_of(proxy.settings)
+                    ),
+                    authenticate=authenticate,
+                    stamp_now=stamp_now,
+                    seal=_sealing(proxy.settings),
+                )
+                await responder.respond(answer.status, answer.headers, answer.body)
+            return
     else:
         directory = proxy.settings.globalconf_path
         answer = await handle_verification_configuration(
