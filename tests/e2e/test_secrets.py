@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -12,7 +13,7 @@ from chaos.secrecy import private_keys
 from postroad.cli.server_context import PIN_VARIABLE
 from postroad.demo.consumer import call
 from postroad.demo.ecosystem import Ecosystem
-from postroad.demo.layout import CONSUMER, PARTIES
+from postroad.demo.layout import CONSUMER, HEALTH_CHECK_PORT, PARTIES
 from support.operating import operate, postroad
 
 pytestmark = pytest.mark.xdist_group("ecosystem")
@@ -58,8 +59,12 @@ def test_no_pin_key_or_body_is_told_anywhere(
     operate(layout, CONSUMER, "key", "delete", "another", "--yes", "--force")
     shown += postroad("server", "token", "login", "--help").stdout
     assert os.environ[PIN_VARIABLE] not in shown
+    figures = f"http://{layout.address(CONSUMER.number)}:{HEALTH_CHECK_PORT}/metrics"
+    with urlopen(figures, timeout=10) as answer:
+        shown_figures = answer.read()
+    assert b"postroad_" in shown_figures
     looked = {}
-    for where, content in told(shared_ecosystem):
+    for where, content in (("/metrics", shown_figures), *told(shared_ecosystem)):
         looked[where] = len(content)
         for name, secret in secrets.items():
             hidden = secret in content or secret.hex().encode() in content.lower()
