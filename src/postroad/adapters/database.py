@@ -332,6 +332,9 @@ def _translated() -> Iterator[None]:
         yield
     except (exc.OperationalError, exc.InterfaceError) as error:
         raise ConfigurationError(f"the database can't be used: {error.orig}") from error
+    except exc.DataError as error:
+        # What SQLite would store: a text that is too long, or holds NUL. Its words may be secret.
+        raise ConfigurationError("the database refuses a value: too long, or with NUL") from error
     except exc.InternalError as error:
         if getattr(error.orig, "sqlstate", None) != _IDLE_TOO_LONG:
             raise

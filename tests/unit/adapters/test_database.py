@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Engine
 
+    from support.postgresql import PostgresqlServer
+
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
@@ -163,3 +165,20 @@ def test_a_schema_can_be_taken_back() -> None:
     assert schema_revision(engine) is None
     migrate(engine, MIGRATIONS)
     assert count(engine, "members") == 0
+
+
+@pytest.mark.parametrize("value", ["canary", "c\0"])
+def test_a_value_that_postgresql_does_not_take_is_refused_without_being_told(
+    postgresql_server: PostgresqlServer, value: str
+) -> None:
+    engine = create_engine(postgresql_server.create_database())
+    with transaction(engine) as session:
+        session.execute(text("CREATE TABLE words (word VARCHAR(3))"))
+    insertion = text("INSERT INTO words VALUES (:word)")
+    with (
+        pytest.raises(ConfigurationError, match="refuses a value") as caught,
+        transaction(engine) as session,
+    ):
+        session.execute(insertion, {"word": value})
+    assert "canary" not in str(caught.value)
+    engine.dispose()

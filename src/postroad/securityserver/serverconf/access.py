@@ -6,7 +6,7 @@ LocalGroupService: subjects are subsystems, global and local groups; a right exi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from postroad.errors import ConfigurationError, FaultCode
 from postroad.identifiers import LocalGroupId, SubsystemId
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from postroad.authorization.rights import Subject
+
+MAX_DESCRIPTION: Final = 255
 
 
 def grant(session: Session, endpoint: Endpoint, subject: Subject, *, at: datetime) -> None:
@@ -80,6 +82,7 @@ def add_group(
 ) -> LocalGroup:
     """Add a local group; `ConfigurationError` when the client has one of that code."""
     LocalGroupId(code)  # refuses an empty or too long code
+    _check_description(description)
     if find_group(client, code) is not None:
         raise ConfigurationError(f"{client.identifier} has a local group {code!r} already")
     group = LocalGroup(group_code=code, description=description, updated_at=at)
@@ -91,9 +94,17 @@ def add_group(
 
 def describe_group(session: Session, group: LocalGroup, description: str, *, at: datetime) -> None:
     """Change the description of a local group."""
+    _check_description(description)
     if group.description != description:
         group.description, group.updated_at = description, at
         touch(session)
+
+
+def _check_description(description: str) -> None:
+    if len(description) > MAX_DESCRIPTION or "\0" in description:
+        raise ConfigurationError(
+            f"a group's description has at most {MAX_DESCRIPTION} characters, none of them NUL"
+        )
 
 
 def delete_group(session: Session, client: Client, group: LocalGroup) -> None:

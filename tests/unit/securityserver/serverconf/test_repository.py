@@ -253,6 +253,19 @@ def test_right_exists_once_and_only_for_a_local_group_that_exists(conf: ServerCo
             access.revoke(session, base, PROVIDER)
 
 
+@pytest.mark.parametrize("description", ["x" * 256, "a\0b"])
+def test_a_description_that_not_every_database_keeps_is_refused(
+    conf: ServerConf, description: str
+) -> None:
+    with conf.change() as session:
+        client = clients.get_client(session, SERVER.owner)
+        with pytest.raises(ConfigurationError, match="at most 255"):
+            access.add_group(session, client, "friends", description, at=NOW)
+        group = access.add_group(session, client, "friends", "x" * 255, at=NOW)
+        with pytest.raises(ConfigurationError, match="at most 255"):
+            access.describe_group(session, group, description, at=NOW)
+
+
 def test_deleting_a_local_group_takes_its_rights_away(conf: ServerConf, path: Path) -> None:
     add_rest_service(conf)
     with conf.change() as session:
