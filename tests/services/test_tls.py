@@ -8,13 +8,14 @@ import gc
 import ssl
 import tracemalloc
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from postroad.adapters.http_client import ClientTls, HttpClient
+from postroad.adapters.http_limits import ServerLimits
 from postroad.adapters.http_server import HttpServer, Listener, Peer, Request, Responder
 from postroad.adapters.tls import (
     encode_pem,
@@ -40,10 +41,10 @@ EC, RSA = KeyKind.EC_P256, KeyKind.RSA_2048
 class Port:
     """A TLS port that tells who called."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext, limits: ServerLimits | None = None) -> None:
         self._context = context
         self.peers: list[Peer] = []
-        self.server = HttpServer(self._answer)
+        self.server = HttpServer(self._answer, limits)
         self.listener: Listener
 
     async def _answer(self, request: Request, responder: Responder) -> None:
@@ -60,8 +61,10 @@ class Port:
 
 
 @asynccontextmanager
-async def listening(context: ssl.SSLContext) -> AsyncIterator[Port]:
-    port = Port(context)
+async def listening(
+    context: ssl.SSLContext, limits: ServerLimits | None = None
+) -> AsyncIterator[Port]:
+    port = Port(context, limits)
     await port.open()
     try:
         yield port
@@ -596,3 +599,48 @@ def test_lost_connections_leave_nothing_to_the_garbage_collector() -> None:
 
 
 _HALF_READ = 300_000
+
+
+def test_handshakes_that_never_end_make_room_for_others_oldest_first() -> None:
+    limits = ServerLimits(max_handshakes=4, handshake_timeout=60)
+
+    async def scenario() -> None:
+        async with listening(peer_port(), limits) as port, AsyncExitStack() as stack:
+            begun = []
+            for _ in range(10):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port.listener.port)
+                stack.callback(lambda kept=writer: kept.transport.abort())
+                writer.write(b"\x16")
+                begun.append(reader)
+            assert await get(plain_client(peer(EC)), port) == b"hello"
+            for reader in begun[:7]:
+                async with asyncio.timeout(5):
+                    assert await cut_off(reader)
+            for reader in begun[7:]:
+                assert not reader.at_eof()
+
+    run(scenario())
+
+
+def test_a_port_that_closes_gives_up_the_handshakes_that_are_not_over() -> None:
+    async def scenario() -> None:
+        async with listening(peer_port()) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port.listener.port)
+            writer.write(b"\x16")
+            assert await get(plain_client(peer(EC)), port) == b"hello"
+            port.listener.close()
+            async with asyncio.timeout(5):
+                assert await cut_off(reader)
+            writer.transport.abort()
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection("127.0.0.1", port.listener.port)
+
+    run(scenario())
+
+
+async def cut_off(reader: asyncio.StreamReader) -> bool:
+    """Wait until the server ends a connection."""
+    try:
+        return await reader.read(1) == b""
+    except ConnectionError:
+        return True

@@ -35,6 +35,8 @@ class ServerLimits:
     max_requests_per_connection: int = 1000
     """Then the connection closes, so that load spreads over the workers of a shared port again."""
     handshake_timeout: float = 10.0
+    max_handshakes: int = 1024
+    """TLS handshakes that aren't over, of a port of one process; the oldest makes room."""
     idle_timeout: float = 75.0
     """Between two requests, and before the first."""
     head_timeout: float = 30.0

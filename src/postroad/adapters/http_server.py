@@ -19,6 +19,7 @@ from postroad.adapters.http_deadlines import Deadlines
 from postroad.adapters.http_exchange import Peer, Request, Responder
 from postroad.adapters.http_limits import RECEIVE_BUFFER, ServerLimits
 from postroad.adapters.http_sources import source_of
+from postroad.adapters.tls_accepting import TlsAcceptor, bound_sockets
 from postroad.adapters.tls_peers import PeerChains, SwitchableContext
 from postroad.errors import ConfigurationError
 
@@ -34,7 +35,9 @@ __all__ = ["HttpServer", "Listener", "Peer", "Request", "Responder", "ServerLimi
 class Listener:
     """One listening port of a server; its TLS context can be swapped while it runs."""
 
-    def __init__(self, server: asyncio.Server, tls: SwitchableContext | None) -> None:
+    def __init__(
+        self, server: asyncio.Server | TlsAcceptor, tls: SwitchableContext | None = None
+    ) -> None:
         self._server = server
         self._tls = tls
         name = server.sockets[0].getsockname()
@@ -98,21 +101,24 @@ class HttpServer:
         ``reuse_port`` lets several worker processes share the port. Raises ``OSError`` when the
         address can't be bound.
         """
-        loop = asyncio.get_running_loop()
-        context = None if tls is None else SwitchableContext.around(tls)
-        server = await loop.create_server(
-            lambda: ServerConnection(self),
-            host,
-            port,
-            ssl=context,
-            reuse_port=reuse_port and hasattr(socket, "SO_REUSEPORT"),
-            backlog=backlog,
-            ssl_handshake_timeout=None if tls is None else self.limits.handshake_timeout,
-            ssl_shutdown_timeout=None if tls is None else self.limits.linger_timeout,
-        )
-        listener = Listener(server, context)
+        reuse_port = reuse_port and hasattr(socket, "SO_REUSEPORT")
+        if tls is None:
+            loop = asyncio.get_running_loop()
+            listener = Listener(
+                await loop.create_server(
+                    self._connection, host, port, reuse_port=reuse_port, backlog=backlog
+                )
+            )
+        else:
+            sockets = await bound_sockets(host, port, reuse_port=reuse_port, backlog=backlog)
+            context = SwitchableContext.around(tls)
+            acceptor = TlsAcceptor(sockets, self._connection, context, self.limits)
+            listener = Listener(acceptor, context)
         self._listeners.append(listener)
         return listener
+
+    def _connection(self) -> ServerConnection:
+        return ServerConnection(self)
 
     @property
     def connections(self) -> int:
