@@ -12,6 +12,7 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -19,22 +20,26 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
+
+from bench.machine import process_tree
 
 from chaos.ledger import Count, Ledger, SideLog
-from chaos.load import TIMEOUT, Door, Load, Reply, exchange
+from chaos.load import TIMEOUT, Door, Exchange, Load, Reply, exchange
 from chaos.provider import ChaosProvider
 from chaos.report import ChaosFailure
+from chaos.soap import SERVICE as SOAP_SERVICE
+from chaos.soap import exchange_soap
 from postroad.adapters.files import write_atomic
 from postroad.adapters.signer_protocol import KeyAlgorithm
 from postroad.demo.ecosystem import Ecosystem, Options
 from postroad.demo.layout import CONSUMER, PARTIES, PROVIDER, Layout, Party
-from postroad.demo.processes import Program
+from postroad.demo.processes import Program, answers
+from postroad.demo.softhsm import find_library
 from postroad.errors import PostroadError
 from postroad.securityserver.messagelog.reading import LogReader
 from postroad.securityserver.messagelog.records import Direction
 
-NETWORK = "127.79.0"
 _JSON = {"Content-Type": "application/json"}
 RETRY_DELAY = 2
 """Seconds between attempts at a time-stamp after a failure; normally 60."""
@@ -58,20 +63,33 @@ timeout = 5
 method = "*"
 path = "/nasty/**"
 allow = ["{client}"]
+
+[[client.service]]
+code = "{soap}"
+type = "WSDL"
+description = "http://{address}:8000/ledger.wsdl"
+url = "http://{address}:8000/soap"
+allow = ["{client}"]
 """
+_KINDS: dict[Exchange, int] = {exchange: 4, exchange_soap: 1}
 
 
 class Arena:
     """Two Security Servers, lab, Central Server, provider, ledger; a context manager."""
 
-    def __init__(self, home: Path, *, quick: bool, seed: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, layout: Layout, *, quick: bool, seed: int, say: Callable[[str], None]
+    ) -> None:
         self.quick = quick
         self.say = say
         self.chance = random.Random(seed)
-        self.layout = Layout(home, NETWORK)
-        self.ecosystem = Ecosystem(
-            self.layout, Options(algorithm=KeyAlgorithm.EC_P256, workers=1 if quick else 2)
+        self.layout = layout
+        options = Options(
+            algorithm=KeyAlgorithm.EC_P256,
+            workers=1 if quick else 2,
+            softhsm=find_library() is not None,
         )
+        self.ecosystem = Ecosystem(self.layout, options)
         self.ledger = Ledger()
         self.provider: ChaosProvider | None = None
         self.last_reply = ""
@@ -106,7 +124,8 @@ class Arena:
     def _declare(self, address: str) -> None:
         home = self.layout.server_home(PROVIDER)
         text = (home / "services.toml").read_text()
-        text += _SERVICES.format(address=address, client=CONSUMER.subsystem.encoded())
+        client = CONSUMER.subsystem.encoded()
+        text += _SERVICES.format(address=address, client=client, soap=SOAP_SERVICE)
         file = home / "services-chaos.toml"
         file.write_text(text)
         command = [sys.executable, "-m", "postroad", "server", "apply", str(file), "--home"]
@@ -125,7 +144,7 @@ class Arena:
 
     def load(self, consumers: int = 4, pause: float = 0.03, *, sizes: bool = True) -> Load:
         """Consumers that call while the context is open."""
-        return Load(self.door(), self.ledger, consumers, pause, sizes)
+        return Load(self.door(), self.ledger, consumers, pause, _KINDS, sizes)
 
     def once(self) -> Reply:
         """One exchange of the ledger on a connection of its own."""
@@ -179,14 +198,47 @@ class Arena:
             self.start_again(party)
         return True
 
+    @property
+    def servers(self) -> tuple[Party, ...]:
+        """Everybody with a Security Server, that of the management services among them."""
+        return self.layout.cast.servers
+
     def kill_all(self) -> None:
-        """``kill -9`` every process of both servers at once, and start them again."""
-        pids = [pid for party in PARTIES for pid in self.children(party).values()]
-        for pid in pids:
+        """``kill -9`` every process of all servers at once, and start them again."""
+        pids = [pid for party in self.servers for pid in self.children(party).values()]
+        for pid in [*pids, *process_tree(self.ecosystem.central.pid)]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        for party in PARTIES:
+        self._start_central_again()
+        for party in self.servers:
             self.start_again(party)
+
+    def kill_central(self) -> bool:
+        """``kill -9`` the Central Server and start it again."""
+        for pid in process_tree(self.ecosystem.central.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._start_central_again()
+        return True
+
+    def _start_central_again(self) -> None:
+        self.ecosystem.central.stop()
+        self.ecosystem.central.start()
+
+    def await_whole(self) -> None:
+        """Wait until every process that a server needs runs, and the Central Server answers."""
+        for party in self.servers:
+            self.wait(partial(self._is_whole, party), f"all processes of {party.server_code}")
+        self._await_central()
+
+    def _is_whole(self, party: Party) -> bool:
+        path = self.ecosystem.settings(party).run_path / "status.json"
+        try:
+            status = json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            return False
+        pids = [int(status["pid"]), *(int(entry["pid"]) for entry in status["children"])]
+        return all(pid and _lives(pid) for pid in pids)
 
     def start_again(self, party: Party) -> None:
         """Start a server whose supervisor died (its children follow it)."""
@@ -207,16 +259,33 @@ class Arena:
         old = self.ecosystem.servers[party]
         old.stop(patience=60)
         if environment is not None:
+            hsm = self.ecosystem.hsm if self.has_device(party) else None
             arguments = ["server", "run", "--home", str(self.layout.server_home(party))]
             self.ecosystem.servers[party] = Program(
                 old.name,
                 arguments,
                 log=self.layout.log / f"{old.name}.log",
-                environment=environment,
+                environment={**environment, **(hsm.environment if hsm else {})},
             )
         self.ecosystem.servers[party].start()
         if working:
             self.await_works()
+
+    def restart_central(self, environment: Mapping[str, str]) -> None:
+        """Stop and start the Central Server with other environment variables."""
+        self.ecosystem.central.stop(patience=60)
+        self.ecosystem.central = Program(
+            "central",
+            ["central", "run", "--home", str(self.layout.central_home)],
+            log=self.layout.log / "central.log",
+            environment=environment,
+        )
+        self.ecosystem.central.start()
+        self._await_central()
+
+    def _await_central(self) -> None:
+        url = f"http://{self.layout.central_address}/"
+        self.wait(partial(answers, url), "the Central Server to answer")
 
     @contextlib.contextmanager
     def stopped_processes(self, *pids: int) -> Iterator[None]:
@@ -232,10 +301,16 @@ class Arena:
 
     # ---- settings
 
+    def has_device(self, party: Party) -> bool:
+        """Whether a server's signing keys are in a hardware token, with a process of its own."""
+        return bool(self.ecosystem.settings(party).devices)
+
     def change_settings(self, party: Party, **sections: Mapping[str, object]) -> None:
         """Change keys of ``server.toml``; takes effect with the next start."""
         path = self.layout.server_home(party) / "server.toml"
         settings: dict[str, dict[str, object]] = tomllib.loads(path.read_text())
+        for name, device in settings.pop("devices", {}).items():
+            settings[f"devices.{name}"] = cast("dict[str, object]", device)
         for section, values in sections.items():
             settings[section] = settings.get(section, {}) | dict(values)
         text = "\n\n".join(
@@ -275,9 +350,27 @@ class Arena:
             total.add(count)
         return total
 
-    def _settle(self) -> Count:
+    def await_stamped(self) -> None:
+        """Wait until every record of both logs is stamped."""
         for party in PARTIES:
             self.wait(partial(self._is_stamped, party), "all to be stamped", 120)
+
+    def await_monitored(self, party: Party) -> int:
+        """Wait until a new exchange is in the operational monitoring; all that are there."""
+        before = self._count_monitored(party)
+        self.await_works()
+        self.wait(lambda: self._count_monitored(party) > before, "an exchange to be monitored")
+        return self._count_monitored(party)
+
+    def _count_monitored(self, party: Party) -> int:
+        path = self.ecosystem.settings(party).opmonitoring_url.removeprefix("sqlite:///")
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)
+        with contextlib.closing(connection) as database:
+            (count,) = database.execute("SELECT count(*) FROM operational_data").fetchone()
+        return int(count)
+
+    def _settle(self) -> Count:
+        self.await_stamped()
         return self.ledger.check(self._side(CONSUMER), self._side(PROVIDER))
 
     def _is_stamped(self, party: Party) -> bool:

@@ -90,6 +90,11 @@ class Ledger:
         with self._lock:
             self._refused[reason] += 1
 
+    def wrong(self, what: str) -> None:
+        """A consumer got an answer that must not be."""
+        with self._lock:
+            self._wrong.append(what)
+
     def delivered(self, query_id: str, body: bytes) -> None:
         """The provider was called."""
         with self._lock:

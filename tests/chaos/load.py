@@ -9,6 +9,7 @@ import random
 import threading
 import time
 import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -38,31 +39,44 @@ class Reply:
     fault: str
     body: bytes
     seconds: float
+    content_type: str = ""
 
 
-def send(
-    door: Door, connection: http.client.HTTPConnection, path: str, body: bytes, query_id: str
+def post(
+    connection: http.client.HTTPConnection, target: str, headers: dict[str, str], body: bytes
 ) -> Reply:
     """POST once; never raises for what the network or the server does."""
     started = time.monotonic()
-    headers = {"X-Road-Client": door.client, "X-Road-Id": query_id}
     try:
-        connection.request("POST", f"/r1/{door.service}{path}", body=body, headers=headers)
+        connection.request("POST", target, body=body, headers=headers)
         response = connection.getresponse()
         received = response.read()
     except (OSError, http.client.HTTPException) as error:
         connection.close()
         return Reply(0, type(error).__name__, b"", time.monotonic() - started)
-    fault = response.getheader("X-Road-Error", "")
-    return Reply(response.status, fault, received, time.monotonic() - started)
+    fault, kind = (response.getheader(name, "") for name in ("X-Road-Error", "Content-Type"))
+    return Reply(response.status, fault, received, time.monotonic() - started, kind)
+
+
+def send(
+    door: Door, connection: http.client.HTTPConnection, path: str, body: bytes, query_id: str
+) -> Reply:
+    """POST once to a REST service."""
+    headers = {"X-Road-Client": door.client, "X-Road-Id": query_id}
+    return post(connection, f"/r1/{door.service}{path}", headers, body)
+
+
+def counted_body(query_id: str, size: int) -> bytes:
+    """A body of about that size which no other message has."""
+    return (query_id.encode() + b" ") * (size // 37 + 1)
 
 
 def exchange(
     door: Door, ledger: Ledger, connection: http.client.HTTPConnection, size: int
 ) -> Reply:
-    """One message of the ledger."""
+    """One message of the ledger over REST."""
     query_id = str(uuid.uuid4())
-    body = (query_id.encode() + b" ") * (size // 37 + 1)
+    body = counted_body(query_id, size)
     ledger.sending(query_id, body)
     reply = send(door, connection, "/ledger", body, query_id)
     if reply.status == 200:
@@ -70,6 +84,9 @@ def exchange(
     else:
         ledger.refused(reply.fault or f"HTTP {reply.status}")
     return reply
+
+
+Exchange = Callable[[Door, Ledger, http.client.HTTPConnection, int], Reply]
 
 
 @dataclass(slots=True)
@@ -80,6 +97,8 @@ class Load:
     ledger: Ledger
     consumers: int = 4
     pause: float = 0.03
+    kinds: Mapping[Exchange, int] = field(default_factory=lambda: {exchange: 1})
+    """What consumers do, and how often of each other."""
     sizes: bool = True
     """Whether some bodies are large enough for the spool."""
     replies: list[tuple[float, Reply]] = field(default_factory=list)
@@ -104,7 +123,8 @@ class Load:
         connection = http.client.HTTPConnection(self.door.host, self.door.port, timeout=TIMEOUT)
         with contextlib.closing(connection):
             while not self._stop.wait(self.pause * chance.uniform(0.2, 1.8)):
-                reply = exchange(self.door, self.ledger, connection, self._size(chance))
+                (act,) = chance.choices(list(self.kinds), list(self.kinds.values()))
+                reply = act(self.door, self.ledger, connection, self._size(chance))
                 self.replies.append((time.monotonic(), reply))
                 if chance.random() < 0.1:
                     connection.close()

@@ -81,6 +81,25 @@ ATTACKS = {
     "endless pipeline": Attack(b"", b"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n" * 50),
     "garbage": Attack(b"\x00\xff" * 1000, b"\x80" * 1000),
 }
+_ENDLESS = b"Content-Length: 99999999999\r\n"
+_RELATED = b'Content-Type: multipart/related; type="text/xml"; boundary=b\r\n'
+_ENVELOPE = b'<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Header>'
+SOAP_ATTACKS = {
+    "endless SOAP header": Attack(
+        _post(b"Content-Type: text/xml\r\n" + _ENDLESS) + _ENVELOPE, b"<a>x</a>" * 500
+    ),
+    "endlessly deep SOAP": Attack(
+        _post(b"Content-Type: text/xml\r\n" + _ENDLESS) + _ENVELOPE, b"<a>" * 1000
+    ),
+    "endless SOAP parts": Attack(
+        _post(_RELATED + _ENDLESS), b"--b\r\nContent-Type: text/xml\r\n\r\nx\r\n" * 20
+    ),
+    "endless SOAP part header": Attack(_post(_RELATED + _ENDLESS) + b"--b\r\nX: ", b"y" * 4096),
+    "endless SOAP part": Attack(
+        _post(_RELATED + _ENDLESS) + b"--b\r\nContent-Type: text/xml\r\n\r\n" + _ENVELOPE,
+        b"<a>x</a>" * 500,
+    ),
+}
 PEER_ATTACKS = {
     "endless parts": Attack(
         _post(_PEER_HEADERS + _CHUNKED) + b"5\r\n--b\r\n\r\n",
@@ -108,7 +127,7 @@ PEER_ATTACKS = {
 
 
 def broken_peers(arena: Arena) -> dict[str, object]:
-    """Strangers break HTTP on every port in 19 ways, a registered peer in 5 more, all at once."""
+    """Strangers break HTTP on every port, consumers SOAP, a peer its messages, all at once."""
     seconds = 8.0 if arena.quick else 100.0
     server, peer = arena.layout.address(PROVIDER.number), arena.layout.address(CONSUMER.number)
     lent = asyncio.run(_lent_key(arena, CONSUMER))
@@ -116,8 +135,8 @@ def broken_peers(arena: Arena) -> dict[str, object]:
     anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
     targets: list[tuple[str, int, ssl.SSLContext | None, dict[str, Attack]]] = [
-        (peer, CLIENT_HTTP, None, ATTACKS),
-        (peer, CLIENT_HTTPS, anybody, ATTACKS),
+        (peer, CLIENT_HTTP, None, ATTACKS | SOAP_ATTACKS),
+        (peer, CLIENT_HTTPS, anybody, ATTACKS | SOAP_ATTACKS),
         (server, PEER, authentic, ATTACKS | PEER_ATTACKS),
         (server, PEER, None, ATTACKS),
         (server, OCSP, None, ATTACKS),

@@ -1,7 +1,7 @@
 """The provider's information system: one honest path, and many that misbehave.
 
-``POST /ledger`` notes what was delivered and says its SHA-256. Everything below ``/nasty/`` breaks
-HTTP in the way that its name says.
+``POST /ledger`` (and ``/soap``) notes what was delivered and says its SHA-256. Everything below
+``/nasty/`` breaks HTTP in the way that its name says.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from chaos.ledger import Ledger
+from chaos.soap import answer_soap
 
 _BLOCK = b"a large answer " * 4369
 HANG_SECONDS = 30.0
@@ -35,14 +36,21 @@ class _Handler(BaseHTTPRequestHandler):
             self._misbehave()
             return
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        if self.path == "/soap":
+            kind, answer = answer_soap(
+                self.server.ledger, self.headers.get("Content-Type", ""), body
+            )
+            self._answer(answer, kind)
+            return
         self.server.ledger.delivered(self.headers.get("X-Road-Id", ""), body)
         self._answer(json.dumps({"sha256": hashlib.sha256(body).hexdigest()}).encode())
 
     def do_GET(self) -> None:
         self._misbehave()
 
-    def _answer(self, body: bytes) -> None:
+    def _answer(self, body: bytes, kind: str = "application/json") -> None:
         self.send_response(200)
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

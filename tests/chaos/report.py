@@ -37,27 +37,49 @@ class Result:
     count: Count = field(default_factory=Count)
 
 
-def write(
-    folder: Path,
-    stamp: str,
-    machine: dict[str, object],
-    results: list[Result],
-    *,
-    arguments: dict[str, object],
-) -> tuple[Path, Path]:
-    """Write both files; return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    data = folder / f"chaos-{stamp}.json"
-    table = folder / f"chaos-{stamp}.md"
-    document = {
-        "machine": machine,
-        "arguments": arguments,
-        "totals": totals(results),
-        "scenarios": [asdict(result) for result in results],
-    }
-    data.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-    table.write_text(render(machine, results, arguments))
-    return data, table
+@dataclass(slots=True)
+class Record:
+    """What a run found so far, in two files that are written anew after every scenario."""
+
+    stem: Path
+    """Both files without their endings."""
+    about: dict[str, object]
+    """The machine, the version, how the suite was called, and when."""
+    wanted: int
+    """How many scenarios there are to run; a cut run has fewer."""
+    results: list[Result] = field(default_factory=list)
+
+    def note(self, result: Result) -> tuple[Path, Path]:
+        """Add what a scenario found; returns the paths of both files."""
+        self.results.append(result)
+        self.stem.parent.mkdir(parents=True, exist_ok=True)
+        data, table = (self.stem.parent / f"{self.stem.name}.{kind}" for kind in ("json", "md"))
+        document = {
+            **self.about,
+            "complete": self.is_complete,
+            "totals": totals(self.results),
+            "scenarios": [asdict(each) for each in self.results],
+        }
+        data.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+        table.write_text(self.render())
+        return data, table
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every scenario has ended."""
+        return len(self.results) == self.wanted
+
+    def render(self) -> str:
+        """The table."""
+        lines = ["# Fault suite", ""]
+        lines += [f"- {name}: {value}" for name, value in self.about.items()]
+        if not self.is_complete:
+            lines += [f"- cut: {len(self.results)} of {self.wanted} scenarios ended"]
+        lines += ["", "| scenario | outcome | acknowledged | delivered | refused | found |"]
+        lines += ["|---|---|---:|---:|---:|---|"]
+        lines += map(_row, self.results)
+        counted = ", ".join(f"{name} {value}" for name, value in totals(self.results).items())
+        return "\n".join([*lines, "", f"Totals: {counted}.", ""])
 
 
 def totals(results: list[Result]) -> dict[str, int]:
@@ -75,22 +97,14 @@ def totals(results: list[Result]) -> dict[str, int]:
     }
 
 
-def render(machine: dict[str, object], results: list[Result], arguments: dict[str, object]) -> str:
-    """The table."""
-    lines = ["# Fault suite", ""]
-    lines += [f"- {name}: {value}" for name, value in {**machine, **arguments}.items()]
-    lines += ["", "| scenario | outcome | acknowledged | delivered | refused | found |"]
-    lines += ["|---|---|---:|---:|---:|---|"]
-    for result in results:
-        count = result.count
-        facts = "; ".join(f"{name} {_short(value)}" for name, value in result.facts.items())
-        found = " ".join(filter(None, (result.reason, facts))).replace("|", "/")
-        lines.append(
-            f"| {result.name} | {result.outcome} | {count.acknowledged} | {count.delivered} "
-            f"| {count.refused} | {found} |"
-        )
-    lines += ["", "Totals: " + ", ".join(f"{k} {v}" for k, v in totals(results).items()) + ".", ""]
-    return "\n".join(lines)
+def _row(result: Result) -> str:
+    count = result.count
+    facts = "; ".join(f"{name} {_short(value)}" for name, value in result.facts.items())
+    found = " ".join(filter(None, (result.reason, facts))).replace("|", "/").replace("\n", " ")
+    return (
+        f"| {result.name} | {result.outcome} | {count.acknowledged} | {count.delivered} "
+        f"| {count.refused} | {found} |"
+    )
 
 
 def _short(value: object) -> str:

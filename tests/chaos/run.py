@@ -1,6 +1,7 @@
 """Run the fault suite: ``make chaos`` (ARGS="--quick", ARGS="--only kill_rounds --seed 7").
 
-Results go to bench/results/chaos-<date>.json and .md. Exit code 1 when anything didn't hold.
+Results go to bench/results/chaos-<version>-<date>.json and .md after every scenario, so that a run
+that is cut leaves what it found. Exit code 1 when anything didn't hold.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from bench.machine import describe
 
 from chaos import databases, kills, peers, secrecy, services, storage, trust
 from chaos.arena import Arena
-from chaos.report import ChaosFailure, Result, Skipped, totals, write
+from chaos.report import ChaosFailure, Record, Result, Skipped, totals
+from postroad import __version__
+from postroad.demo.layout import Layout
 from postroad.errors import PostroadError
 
 Scenario = Callable[[Arena], dict[str, object]]
@@ -49,25 +52,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"there is no scenario {options.only}", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))  # so that nothing is left running
-    stamp = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d")  # noqa: TID251 - a file name
-    results: list[Result] = []
+    record = _record(options, len(wanted))
+    is_kept = not options.only or options.write
     with tempfile.TemporaryDirectory(prefix="postroad-chaos-", ignore_cleanup_errors=True) as home:
         place = Path(home) / "home"
         try:
-            with Arena(place, quick=options.quick, seed=options.seed, say=_say) as arena:
+            with _arena(place, options) as arena:
                 for scenario in wanted:
-                    results.append(_run(arena, scenario))
-                    _tell(results[-1])
+                    result = _run(arena, scenario)
+                    _tell(result)
+                    if is_kept:
+                        record.note(result)
+                    else:
+                        record.results.append(result)
         finally:
             if options.keep_logs:
                 shutil.copytree(place / "log", options.keep_logs, dirs_exist_ok=True)
-    counted = totals(results)
+    counted = totals(record.results)
     print(", ".join(f"{name} {value}" for name, value in counted.items()))
-    if not options.only or options.write:
-        ran = {"mode": "quick" if options.quick else "full", "seed": options.seed, "date": stamp}
-        for path in write(options.results, stamp, describe(), results, arguments=ran):
-            print(path)
+    if is_kept:
+        print(f"written: {record.stem}.json, .md")
     return 1 if counted["failed"] or counted["lost_or_forged"] else 0
+
+
+def _arena(place: Path, options: argparse.Namespace) -> Arena:
+    layout = Layout(place, options.network)
+    return Arena(layout, quick=options.quick, seed=options.seed, say=_say)
+
+
+def _record(options: argparse.Namespace, wanted: int) -> Record:
+    mode = "quick" if options.quick else "full"
+    date = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d")  # noqa: TID251 - a file name
+    name = f"chaos-{__version__}-{date}"
+    if mode != "full" or options.only:
+        name += "-part"  # the record of a whole run stays
+    about = {"version": __version__, "mode": mode, "seed": options.seed, "date": date}
+    return Record(options.results / name, {**about, **describe()}, wanted)
 
 
 def _run(arena: Arena, scenario: Scenario) -> Result:
@@ -119,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", help="names of scenarios (see --list)")
     parser.add_argument("--list", action="store_true", help="list the scenarios and end")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--network", default="127.79.0", help="three octets of a loopback network")
     parser.add_argument("--write", action="store_true", help="write results with --only, too")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--keep-logs", type=Path, help="copy the processes' logs to this folder")

@@ -26,19 +26,23 @@ from chaos.load import send
 from chaos.report import Skipped, require
 from postroad.adapters.signer_protocol import KeyUsage, TokenRecord
 from postroad.adapters.tokens import SoftwareToken
-from postroad.demo.layout import CONSUMER, PARTIES, Party
+from postroad.demo.layout import CONSUMER, HEALTH_CHECK_PORT, PARTIES, Party
 
 _REGION = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) r")
 _PIECE = 1 << 22
 
 
 def canaries(arena: Arena) -> dict[str, object]:
-    """PIN, private keys and bodies are in no log, fault, status file or core; keys are 0600."""
+    """PIN, private keys and bodies are in no log, fault, metric or status file; keys are 0600."""
     pin = arena.layout.pin_file.read_bytes().strip()
     body = f"canary-{uuid.uuid4().hex}".encode()
     faults = _exchange_with(arena, body)
     require(not any(body in told for told in faults), "a fault tells a body")
     arena.await_works()
+    for party in PARTIES:
+        metrics = _metrics(arena, party)
+        require(b"postroad_" in metrics, f"no metrics of {party.server_code}: {metrics[:200]!r}")
+        require(pin not in metrics and body not in metrics, "the metrics tell a PIN or a body")
     written = 0
     for path in _files(arena.layout.log):
         written += 1
@@ -56,6 +60,15 @@ def canaries(arena: Arena) -> dict[str, object]:
             _require_absent(path, held)
         _require_private(home)
     return {"files": written, "faults": len(faults)}
+
+
+def _metrics(arena: Arena, party: Party) -> bytes:
+    connection = http.client.HTTPConnection(
+        arena.layout.address(party.number), HEALTH_CHECK_PORT, timeout=30
+    )
+    with contextlib.closing(connection):
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read()
 
 
 def _exchange_with(arena: Arena, canary: bytes) -> list[bytes]:
@@ -94,7 +107,8 @@ def processes(arena: Arena) -> dict[str, object]:
         signer_path = arena.ecosystem.settings(party).signer_path
         secrets = {"PIN": pin}
         secrets |= {f"signing key {n}": key for n, key in enumerate(_scalars(party, arena, pin))}
-        require(len(secrets) > 1, "no signing key found to look for")
+        # A device's keys can't be read, so there it is the PIN alone that is looked for.
+        require(len(secrets) > 1 or arena.has_device(party), "no signing key found to look for")
         found_in_signer = 0
         for name, pid in arena.children(party).items():
             _require_undumpable(name, pid)
@@ -102,11 +116,14 @@ def processes(arena: Arena) -> dict[str, object]:
             if name == "signer":
                 found_in_signer = len(memory)
                 continue
+            if name.startswith("token-"):
+                continue  # the library of a device, which was given the PIN
             looked += 1
             require(not memory, f"{party.server_code} {name} has in its memory: {memory}")
             opened = [str(path) for path in _opened(pid) if path.is_relative_to(signer_path)]
             require(not opened, f"{party.server_code} {name} has open: {opened}")
-        require(found_in_signer, "the search finds nothing in the signer either: it can't see")
+        can_see = found_in_signer or len(secrets) == 1
+        require(can_see, "the search finds nothing in the signer either: it can't see")
     return {"processes": looked}
 
 

@@ -116,10 +116,11 @@ def _outage(
     mended = time.monotonic()
     arena.await_works()
     recovered = time.monotonic() - mended
-    faults = sorted({reply.fault or f"no answer: {reply.status}" for reply in replies})
+    refused = [reply for reply in replies if reply.status != 200]
+    faults = sorted({reply.fault or f"no answer: {reply.status}" for reply in refused})
     return {
         "refused_with": faults,
-        "served_meanwhile": sum(reply.status == 200 for reply in replies),
+        "served_meanwhile": len(replies) - len(refused),
         "delivered_meanwhile": delivered,
         "recovery_s": recovered,
     }

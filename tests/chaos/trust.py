@@ -110,6 +110,31 @@ def central_server_down(arena: Arena) -> dict[str, object]:
     return {"served": served}
 
 
+def central_server_lies(arena: Arena) -> dict[str, object]:
+    """The Central Server's clock is an hour ahead, then an hour behind: messages go on."""
+    if not _FAKETIME:
+        raise Skipped("libfaketime is not installed (apt-get install libfaketime)")
+    pause = 5.0 if arena.quick else 30.0
+    facts: dict[str, object] = {}
+    with arena.load(sizes=False) as load:
+        for seconds in (_HOUR, -_HOUR):
+            offset = arena.layout.home / "clock-central"
+            _set_clock(offset, seconds)
+            began = time.monotonic()
+            try:
+                arena.restart_central(_faked(offset))
+                time.sleep(pause)
+            finally:
+                arena.restart_central({})
+            time.sleep(3)  # the servers fetch every second
+            replies = load.since(began)
+            served = sum(reply.status == 200 for reply in replies)
+            facts[f"served at {seconds // _HOUR:+d} h"] = served
+            refused = len(replies) - served
+            require(replies and not refused, f"{refused} of {len(replies)} refused: {facts}")
+    return facts
+
+
 def clock_jumps(arena: Arena) -> dict[str, object]:
     """One server's clock jumps an hour ahead, back, an hour behind, back (libfaketime)."""
     if not _FAKETIME:
@@ -123,13 +148,7 @@ def clock_jumps(arena: Arena) -> dict[str, object]:
 def _jump(arena: Arena, party: Party) -> dict[str, object]:
     offset = arena.layout.home / f"clock-{party.server_code}"
     _set_clock(offset, 0)
-    environment = {
-        "LD_PRELOAD": str(_FAKETIME[-1]),
-        "FAKETIME_TIMESTAMP_FILE": str(offset),
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "FAKETIME_NO_CACHE": "1",
-    }
-    arena.restart(party, environment)
+    arena.restart(party, _faked(offset))
     seen: dict[str, object] = {}
     try:
         with arena.load(sizes=False) as load:
@@ -150,10 +169,26 @@ def _jump(arena: Arena, party: Party) -> dict[str, object]:
     return seen
 
 
+def _faked(offset: Path) -> dict[str, str]:
+    """The environment of a process whose clock is off by what a file says."""
+    return {
+        "LD_PRELOAD": str(_FAKETIME[-1]),
+        "FAKETIME_TIMESTAMP_FILE": str(offset),
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "FAKETIME_NO_CACHE": "1",
+    }
+
+
 def _set_clock(file: Path, seconds: int) -> None:
     new = file.with_suffix(".new")
     new.write_text(f"{seconds:+d}")
     new.rename(file)
 
 
-SCENARIOS = (trust_services_misbehave, stop_rule, central_server_down, clock_jumps)
+SCENARIOS = (
+    trust_services_misbehave,
+    stop_rule,
+    central_server_down,
+    central_server_lies,
+    clock_jumps,
+)
