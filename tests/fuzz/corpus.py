@@ -10,6 +10,14 @@ import msgspec
 from postroad.crypto.algorithms import DigestAlgorithm
 from postroad.crypto.timestamps import build_request
 from postroad.evidence.digests import PartDigest
+from postroad.identifiers import SecurityServerId, SubsystemId
+from postroad.management.envelope import AttachedPart, encode_message, encode_multipart
+from postroad.management.requests import (
+    AddressChange,
+    AuthCertRegistration,
+    ClientRegistration,
+    MaintenanceStart,
+)
 from postroad.messages.encoder import TransportEncoder
 from postroad.messages.events import Direction
 from postroad.messages.faults import Fault, encode_soap_fault
@@ -98,6 +106,27 @@ def faults() -> list[bytes]:
     )
     fault = Fault("server.serverproxy.access_denied", "no", "", "5")
     return [encode_soap_fault(fault), foreign]
+
+
+def management_requests() -> list[bytes]:
+    """Content type, line end, body: a request of every shape of field, with parts beside it."""
+    server = SecurityServerId("TEST", "GOV", "1", "SS1")
+    client = SubsystemId("TEST", "GOV", "1", "app")
+    requests = (
+        AuthCertRegistration(server, certificates()[0], "ss1.example"),
+        ClientRegistration(server, client, "ä"),
+        AddressChange(server, "192.0.2.1"),
+        MaintenanceStart(server, "õ"),
+    )
+    provider = SubsystemId("TEST", "GOV", "0", "management")
+    parts = (AttachedPart(b"signature", "SHA512withRSA"), AttachedPart(certificates()[0]))
+    found = []
+    for request in requests:
+        soap = encode_message(request, sender=server.owner, provider=provider, query_id="q-1")
+        found.append(b"text/xml; charset=UTF-8\n" + soap)
+        content_type, body = encode_multipart(soap, parts, "b")
+        found.append(content_type.encode() + b"\n" + body)
+    return found
 
 
 def ocsp_responses() -> list[bytes]:

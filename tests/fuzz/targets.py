@@ -31,6 +31,8 @@ from postroad.globalconf.extensions import check_extension
 from postroad.globalconf.private_parameters import PrivateParameters
 from postroad.globalconf.shared_parameters import SharedParameters
 from postroad.identifiers import SecurityServerId, ServiceId, parse_client_id
+from postroad.management.envelope import encode_reply, parse_message
+from postroad.management.requests import encode_body, parse_body, service_code_of
 from postroad.messages.decoder import TransportDecoder
 from postroad.messages.events import Direction
 from postroad.messages.faults import parse_soap_fault
@@ -308,6 +310,15 @@ async def _serve_frames(data: bytes) -> None:
         raise MalformedInput("not a frame of ours", code=FaultCode.INTERNAL_ERROR)
 
 
+def _management_request(data: bytes) -> None:
+    content_type, _, body = data.partition(b"\n")
+    message = parse_message(content_type.decode("latin-1"), body, plain=True)
+    request = parse_body(message.body, message.code)
+    assert service_code_of(request) is message.code
+    encode_body(request)
+    encode_reply(message, 1)
+
+
 def _frames(data: bytes) -> None:
     asyncio.run(_serve_frames(data))
 
@@ -401,6 +412,12 @@ TARGETS = {
             read_soap,
             _files("messages/*.request", "messages/metaservice/*"),
             _XML_WORDS,
+        ),
+        _target(
+            "management_request",
+            _management_request,
+            corpus.management_requests,
+            (*_XML_WORDS, *_MIME_WORDS),
         ),
         _target("wsdl", _wsdl, _files("descriptions/*.wsdl"), _XML_WORDS),
         _target(
