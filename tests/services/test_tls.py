@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
+import socket
 import ssl
 import tracemalloc
 from collections.abc import AsyncIterator
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from postroad.adapters import tls_accepting
 from postroad.adapters.http_client import ClientTls, HttpClient
 from postroad.adapters.http_limits import ServerLimits
 from postroad.adapters.http_server import HttpServer, Listener, Peer, Request, Responder
@@ -25,6 +28,7 @@ from postroad.adapters.tls import (
     peer_server_context,
     provider_client_context,
 )
+from postroad.adapters.tls_accepting import TlsAcceptor
 from postroad.errors import (
     ConfigurationError,
     FaultCode,
@@ -634,6 +638,49 @@ def test_a_port_that_closes_gives_up_the_handshakes_that_are_not_over() -> None:
             writer.transport.abort()
             with pytest.raises(ConnectionRefusedError):
                 await asyncio.open_connection("127.0.0.1", port.listener.port)
+
+    run(scenario())
+
+
+class Exhausted(socket.socket):
+    """A listening socket for whose next connection the system has no file descriptor left."""
+
+    refusals = 1
+
+    def accept(self) -> tuple[socket.socket, object]:
+        if self.refusals:
+            self.refusals -= 1
+            raise OSError(errno.EMFILE, "no file descriptor is left")
+        return super().accept()
+
+
+def test_a_port_that_had_no_file_descriptor_left_accepts_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tls_accepting, "_PAUSE", 0.01)
+
+    async def scenario() -> None:
+        bound = socket.create_server(("127.0.0.1", 0))
+        listening = Exhausted(fileno=bound.detach())
+        listening.settimeout(0)
+        called = asyncio.Event()
+
+        class Called(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                called.set()
+                transport.close()
+
+        acceptor = TlsAcceptor([listening], Called, peer_port(), ServerLimits())
+        try:
+            _, writer = await asyncio.open_connection(
+                *listening.getsockname(), ssl=plain_client(peer(EC))
+            )
+            async with asyncio.timeout(5):
+                await called.wait()
+            writer.close()
+        finally:
+            acceptor.close()
+        assert not listening.refusals
 
     run(scenario())
 
