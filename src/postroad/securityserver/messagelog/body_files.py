@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from postroad.securityserver.messagelog.records import SpooledBody
 
-FILE_BYTES: Final = 512 * 1024
+FILE_BYTES: Final = 2 * 1024 * 1024
 """Size from which a body stays a file: synchronising a file of its own costs smaller ones more."""
 RECORDS_A_FOLDER: Final = 1000
 _NAME: Final = re.compile(r"(\d+)-\d+")
