@@ -112,10 +112,10 @@ def test_no_device_takes_the_place_of_the_software_token(tmp_path: Path) -> None
         key = keyring.generate("k", KeyAlgorithm.EC_P256, KeyUsage.SIGNING)
         device = StrangeDevice(keyring.info())
         service = SignerService(keyring, FixedClock(NOW))
-        router = TokenRouter(service, {"evil": device})  # type: ignore[dict-item]  # a double
+        router = TokenRouter(service, {"evil": device})  # a double
         await router.tokens()
         argument = msgspec.msgpack.encode(SignArgument(key.id, "SHA-256", bytes(32)))
-        assert len(await router.handle("sign", argument)) == 64  # type: ignore[arg-type]  # bytes
+        assert len(await router.handle("sign", argument)) == 64  # bytes
         await router.handle("0/login", msgspec.msgpack.encode(PinArgument(pin="1234")))
         assert set(device.asked) == {"tokens"}  # it saw neither digest nor PIN
         service.close()

@@ -79,7 +79,7 @@ def test_a_service_is_called_through_the_guard() -> None:
 
     async def call(networks: ServiceNetworks) -> PostroadError:
         client = HttpClient()
-        caller = InformationSystems(client, lambda: None, networks.guard)  # type: ignore[arg-type,return-value]  # no TLS here
+        caller = InformationSystems(client, lambda: None, networks.guard)  # no TLS here
         try:
             await caller.open(
                 "GET", service.url, (), content_length=0, service=service, provider=provider

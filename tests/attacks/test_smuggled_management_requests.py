@@ -127,7 +127,7 @@ UNSIGNED: dict[str, tuple[Callable[[], bytes], str]] = {
         "invalid_request",
     ),
     "a subsystem of the owner as the sender": (
-        lambda: MALLORY.soap(OWN_DELETION, sender=CLIENT),  # type: ignore[arg-type]  # on purpose
+        lambda: MALLORY.soap(OWN_DELETION, sender=CLIENT),  # on purpose
         "invalid_request",
     ),
     "a namesake from another instance": (

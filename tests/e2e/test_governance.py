@@ -208,7 +208,7 @@ async def exchanged(
     provider = operator.layout.cast.governor.subsystem
     soap = encode_message(
         request,
-        sender=sender,  # type: ignore[arg-type]  # a subsystem where a member belongs
+        sender=sender,  # a subsystem where a member belongs
         provider=provider,
         query_id=query_id,
     )

@@ -59,11 +59,13 @@ def entry(code: str, kind: str, version: str | None = None, **changes: object) -
         "disabled_notice": "",
         "description_url": "http://10.0.0.1/",
     } | changes
-    return ServiceEntry(**values)  # type: ignore[arg-type]  # the values are those above
+    return ServiceEntry(**values)  # the values are those above
 
 
 def endpoint(code: str, method: str, path: str, *subjects: object) -> EndpointEntry:
-    return EndpointEntry(code, method, path, tuple(subject_text(each) for each in subjects))  # type: ignore[arg-type]  # subjects
+    return EndpointEntry(
+        code, method, path, tuple(subject_text(each) for each in subjects)
+    )  # subjects
 
 
 def offer(world: World) -> None:

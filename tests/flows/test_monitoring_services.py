@@ -63,7 +63,7 @@ class Stand:
             protocol.STORE, protocol.StoreArgument(worker, observations), type(None)
         )
 
-    def provider_reports(self) -> list:  # type: ignore[type-arg]  # reports
+    def provider_reports(self) -> list:  # reports
         taken, self.world.provider.reports[:] = list(self.world.provider.reports), []
         return taken
 
@@ -529,7 +529,7 @@ def test_metrics_are_told_by_their_names(tmp_path: Path) -> None:
     async def story(stand: Stand) -> None:
         system = await measured(stand, "OperatingSystem", "TotalPhysicalMemory", "unknown")
         assert set(system) == {"OperatingSystem", "TotalPhysicalMemory"}
-        kind, _value = system["TotalPhysicalMemory"]  # type: ignore[misc]  # a pair
+        kind, _value = system["TotalPhysicalMemory"]  # a pair
         assert kind == "numericMetric"
 
     within(tmp_path, story)

@@ -69,7 +69,7 @@ def _unguided(name: str, seconds: float, seed: int) -> None:
 
 
 def _guided(name: str, seconds: float, seed: int) -> None:
-    import atheris  # type: ignore[import-untyped]  # optional; it has no types
+    import atheris  # optional; it has no types
 
     target = TARGETS[name]
     with tempfile.TemporaryDirectory() as corpus:

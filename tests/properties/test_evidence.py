@@ -101,7 +101,7 @@ def containers(draw: st.DrawFn) -> AsicContainer:
 @settings(deadline=None, max_examples=80)
 @given(containers(), st.datetimes().map(lambda moment: moment.replace(tzinfo=NOW.tzinfo)))
 def test_every_container_written_is_read_again(container: AsicContainer, at: object) -> None:
-    assert parse_container(encode_container(container, at)) == container  # type: ignore[arg-type]
+    assert parse_container(encode_container(container, at)) == container
 
 
 READERS: list[Callable[[bytes], object]] = [

@@ -522,7 +522,7 @@ def test_early_answer_ends_the_sending() -> None:
 def test_early_answer_frees_a_producer_that_waits_for_a_server_that_stopped_reading() -> None:
     async def deaf(peer: Wire) -> None:
         await peer.until(HEAD_END)
-        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        peer.writer.transport.pause_reading()
         await asyncio.sleep(0.1)
         peer.send(b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy")
         await asyncio.sleep(5)
@@ -540,7 +540,7 @@ def test_early_answer_frees_a_producer_that_waits_for_a_server_that_stopped_read
 def test_server_that_stops_reading_without_an_answer_is_given_up() -> None:
     async def deaf(peer: Wire) -> None:
         await peer.until(HEAD_END)
-        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        peer.writer.transport.pause_reading()
         await asyncio.sleep(5)
 
     async def scenario() -> None:

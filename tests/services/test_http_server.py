@@ -442,7 +442,7 @@ def test_peer_that_reads_nothing_is_cut_off() -> None:
 
         limits = ServerLimits(write_timeout=0.2)
         async with serving(flood, limits) as (server, port), wire(port) as peer:
-            peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            peer.writer.transport.pause_reading()
             peer.send(GET)
             await failed.wait()
             await all_closed(server)
@@ -464,11 +464,11 @@ def test_handler_waits_for_a_slow_reader() -> None:
 
         async with serving(flood) as (_, port), wire(port) as peer:
             transport = peer.writer.transport
-            transport.pause_reading()  # type: ignore[attr-defined]
+            transport.pause_reading()
             peer.send(GET)
             await asyncio.sleep(0.1)
             assert written < 15_000_000
-            transport.resume_reading()  # type: ignore[attr-defined]
+            transport.resume_reading()
             await peer.until(b"\r\n\r\n")
             await peer.reader.readexactly(20_000_000)
             assert written == 20_000_000

@@ -89,7 +89,7 @@ def key(world: World, usage: str, **changes: object) -> KeyCertificate:
         "status": "registered",
         "token_active": True,
     } | changes
-    return KeyCertificate(**values)  # type: ignore[arg-type]  # the values are those above
+    return KeyCertificate(**values)  # the values are those above
 
 
 def within(tmp_path: Path, story: Callable[[Stand], Awaitable[None]]) -> None:

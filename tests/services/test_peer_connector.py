@@ -70,7 +70,7 @@ class Peers:
         own = peer()
         tls = ClientTls(peer_client_context(own.key, own.chain))
         options.setdefault("order", in_given_order)
-        return PeerConnector(client, lambda: tls, self.port, connect_timeout=2, **options)  # type: ignore[arg-type]
+        return PeerConnector(client, lambda: tls, self.port, connect_timeout=2, **options)
 
 
 @asynccontextmanager

@@ -45,7 +45,9 @@ def hsm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SoftHsm]:
 
 
 def token_of(label: str, **settings: object) -> Pkcs11Token:
-    device = DeviceSettings(module_path=LIBRARY, token_id_format="{label}", **settings)  # type: ignore[arg-type]  # one setting at a time
+    device = DeviceSettings(
+        module_path=LIBRARY, token_id_format="{label}", **settings
+    )  # one setting at a time
     return Pkcs11Token(Pkcs11Library("hsm", device), label)
 
 
@@ -268,5 +270,5 @@ def test_lying_token_does_not_get_a_signature_past_us(hsm: SoftHsm) -> None:
     for algorithm in (KeyAlgorithm.RSA_2048, KeyAlgorithm.EC_P256):
         _, honest = token.generate("k", algorithm)
         _, other = token.generate("k", algorithm)
-        honest._by_token = other._by_token  # type: ignore[union-attr]  # keys of a token
+        honest._by_token = other._by_token  # keys of a token
         assert refusal(lambda key=honest: sign(key)).code is FaultCode.HSM_NON_OPERATIONAL

@@ -398,7 +398,7 @@ def is_port(*known: TlsIdentity, any_certificate: bool = True) -> ssl.SSLContext
 
 def stranger(name: str = "Somebody's CA", **options: object) -> TlsIdentity:
     """A certificate of an authority that nobody approved; end-entity only."""
-    return as_tls(lab(name).auth_certificate(SERVER, **options))  # type: ignore[arg-type]
+    return as_tls(lab(name).auth_certificate(SERVER, **options))
 
 
 @pytest.mark.parametrize("any_certificate", [True, False])

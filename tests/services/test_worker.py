@@ -147,7 +147,7 @@ def test_a_defect_of_ours_is_told_as_an_internal_error(tmp_path: Path) -> None:
         async def broken(record: object) -> int:
             raise KeyError("secret")
 
-        world.consumer.log.append = broken  # type: ignore[method-assign]  # a double
+        world.consumer.log.append = broken  # a double
         url = f"http://{CONSUMER_HOST}:{ports['http']}{TARGET}"
         answer = await world.client.fetch(
             "GET", url, headers=(("X-Road-Client", CLIENT.encoded()),)

@@ -237,7 +237,7 @@ class Server:
             "status": "registered",
             "token_active": True,
         } | changes
-        return KeyCertificate(**values)  # type: ignore[arg-type]  # the values are those above
+        return KeyCertificate(**values)  # the values are those above
 
     def refresh_ocsp(self, at: datetime | None = None) -> None:
         for identity in (self.sign, self.auth):
@@ -481,7 +481,7 @@ class World:
             "disabled_notice": "",
             "description_url": self.service_url,
         } | changes
-        entry = ServiceEntry(**values)  # type: ignore[arg-type]  # the values are those above
+        entry = ServiceEntry(**values)  # the values are those above
         rights = EndpointEntry("persons", *endpoint, (subject_text(subject),))
         self.provider.put_client(self.register, services=(entry,), endpoints=(rights,))
 

@@ -33,7 +33,7 @@ def run(path: Path, body: object) -> None:
         await server.start()
         client = IpcClient(path, what="echo process")
         try:
-            await body(server, client)  # type: ignore[operator]
+            await body(server, client)
         finally:
             client.close()
             await server.stop()
@@ -81,7 +81,7 @@ def test_a_call_has_a_deadline(tmp_path: Path) -> None:
             await client.call("slow", None, object, deadline=0.01)
         assert await client.call("echo", 1, int) == 1
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()  # type: ignore[union-attr]
+            task.cancel()
 
     run(tmp_path / "s", body)
 
@@ -108,7 +108,7 @@ def test_calls_under_way_fail_when_the_process_goes_and_work_when_it_is_back(
         with pytest.raises(UnavailablePeer, match="went away"):
             await call
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()  # type: ignore[union-attr]
+            task.cancel()
         await server.stop()
         second = IpcServer(path, answer)
         await second.start()
@@ -190,7 +190,7 @@ def test_what_is_posted_is_answered_once(tmp_path: Path) -> None:
             UnavailablePeer,
         ]
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()  # type: ignore[union-attr]
+            task.cancel()
         await server.stop()
 
     asyncio.run(main())

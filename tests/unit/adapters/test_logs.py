@@ -23,7 +23,7 @@ def fresh() -> Iterator[None]:
 def lines(monkeypatch: pytest.MonkeyPatch, style: str, **event: object) -> str:
     out = io.StringIO()
     monkeypatch.setattr(sys, "stderr", out)
-    configure_logging(process="worker-0", style=style)  # type: ignore[arg-type]
+    configure_logging(process="worker-0", style=style)
     logger("exchange").info("exchange", **event)
     return out.getvalue()
 
@@ -82,7 +82,7 @@ def test_a_frequent_line_is_the_line_of_the_logger(
 ) -> None:
     out = io.StringIO()
     monkeypatch.setattr(sys, "stderr", out)
-    configure_logging(process="worker-0", style=style)  # type: ignore[arg-type]
+    configure_logging(process="worker-0", style=style)
     logger("exchange").info("exchange", **fields)
     FrequentLog("exchange", "exchange").write(fields)
     slow, fast = [re.sub(r"[0-9T:.-]{19,26}Z", "TIME", line) for line in lines_of(out)]

@@ -202,7 +202,7 @@ def test_a_new_hardware_key_is_announced_while_another_signs_but_never_at_the_sa
 ) -> None:
     initialize_token(tmp_path, PIN)
     store = OneThreadStore()
-    token = HardwareSigningToken(SigningToken(tmp_path, PIN), store, PIN)  # type: ignore[arg-type]
+    token = HardwareSigningToken(SigningToken(tmp_path, PIN), store, PIN)
     _key_id, key = token.generate(KeyAlgorithm.EC)
     _algorithm, sign = token.signer("KEY", DigestAlgorithm.SHA512)
     with ThreadPoolExecutor(2) as threads:

@@ -58,13 +58,13 @@ def judged(
         policy=policy,
         responders=responders_of,
         ca_certificates=authorities,
-        **more,  # type: ignore[arg-type]  # only allow_legacy comes this way
+        **more,  # only allow_legacy comes this way
     )
 
 
 def refusal(der: bytes, **how: object) -> str:
     with pytest.raises(PostroadError) as caught:
-        judged(der, **how)  # type: ignore[arg-type]  # passed on as given
+        judged(der, **how)  # passed on as given
     assert caught.value.code is FaultCode.INCORRECT_VALIDATION_INFO
     return str(caught.value)
 

@@ -157,7 +157,7 @@ def test_subject_we_ask_for_names_the_member_again(profile: CertificateProfile) 
 def _plain(fields: object) -> list[str]:
     return [
         f"{field.name}{'*' if field.editable else ''}={field.value}"
-        for field in fields  # type: ignore[attr-defined]  # a tuple of fields
+        for field in fields  # a tuple of fields
     ]
 
 

@@ -57,14 +57,16 @@ def token_of(**changes: object) -> bytes:
         "at": NOW,
         "serial": 7,
     }
-    return responders.build_token(SHA512.digest(DATA), SHA512, **(parts | changes))  # type: ignore[arg-type]  # a test builder
+    return responders.build_token(
+        SHA512.digest(DATA), SHA512, **(parts | changes)
+    )  # a test builder
 
 
 def resigned(change: object) -> bytes:
     """A token whose parsed form was changed and whose attributes were signed anew."""
     content_info = asn1crypto.cms.ContentInfo.load(TOKEN)
     signer = content_info["content"]["signer_infos"][0]
-    change(signer)  # type: ignore[operator]  # a function of the signer
+    change(signer)  # a function of the signer
     signed = asn1crypto.cms.CMSAttributes(list(signer["signed_attrs"]))
     signer["signature"] = responders.signer(LAB.tsa.private_key)(signed.dump())
     encoded: bytes = content_info.dump(force=True)

@@ -41,7 +41,7 @@ def verify_vector(
 
 def refused_with(code: FaultCode, *args: object, **kwargs: object) -> PostroadError:
     with pytest.raises(PostroadError) as refused:
-        verify_hash_chain(*args, **kwargs)  # type: ignore[arg-type]
+        verify_hash_chain(*args, **kwargs)
     assert refused.value.code is code, refused.value
     return refused.value
 

@@ -64,11 +64,11 @@ class Verifier:
 
         def counting_chain(*args: object, **kwargs: object) -> object:
             self.paths += 1
-            return verify_chain(*args, **kwargs)  # type: ignore[arg-type]
+            return verify_chain(*args, **kwargs)
 
         def counting_core(*args: object, **kwargs: object) -> object:
             self.values += 1
-            return verify_core(*args, **kwargs)  # type: ignore[arg-type,func-returns-value]
+            return verify_core(*args, **kwargs)
 
         monkeypatch.setattr(verification, "verify_chain", counting_chain)
         monkeypatch.setattr(verification, "verify_core", counting_core)
@@ -93,12 +93,12 @@ class Verifier:
 
     def refuses(self, code: FaultCode, document: SignatureDocument, **kwargs: object) -> str:
         with pytest.raises(PostroadError) as refused:
-            self(document, **kwargs)  # type: ignore[arg-type]
+            self(document, **kwargs)
         assert refused.value.code is code, refused.value
         # Without a memory the verdict is the same, word for word.
         remembering, self.cache = self.cache, VerificationCache()
         with pytest.raises(PostroadError) as again:
-            self(document, **kwargs)  # type: ignore[arg-type]
+            self(document, **kwargs)
         self.cache = remembering
         assert str(again.value) == str(refused.value)
         return refused.value.message
@@ -111,7 +111,7 @@ def verify(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Verifier:
 
 def ocsp(bench: Bench, **kwargs: object) -> bytes:
     kwargs.setdefault("at", START - timedelta(minutes=10))
-    return bench.lab.ocsp(bench.identity.certificate, **kwargs)  # type: ignore[arg-type]
+    return bench.lab.ocsp(bench.identity.certificate, **kwargs)
 
 
 def with_settings(

@@ -70,7 +70,7 @@ def verify(
 
 def refused_with(code: str, bench: Bench, document: SignatureDocument, **kwargs: object) -> str:
     with pytest.raises(PostroadError) as refused:
-        verify(bench, document, **kwargs)  # type: ignore[arg-type]
+        verify(bench, document, **kwargs)
     assert refused.value.fault_code == code, refused.value
     return refused.value.message
 

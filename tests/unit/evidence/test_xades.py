@@ -33,7 +33,7 @@ def prepare(bench: Bench, **changes: object) -> PreparedSignature:
         "algorithm": algorithm,
         "signing_time": NOW,
     }
-    return prepare_signature(**(arguments | changes))  # type: ignore[arg-type]
+    return prepare_signature(**(arguments | changes))
 
 
 def canonical(document: bytes, name: str) -> bytes:

@@ -50,7 +50,7 @@ def test_a_signer_that_is_away_leaves_the_lent_key_in_use(tmp_path: Path) -> Non
         async def away() -> LentKey:
             raise UnavailablePeer("away")
 
-        world.consumer.signer.lend_authentication_key = away  # type: ignore[method-assign]
+        world.consumer.signer.lend_authentication_key = away
         with pytest.raises(UnavailablePeer):
             await key.refresh(world.lab.ca_certificates)
         assert key.certificate == world.consumer.auth.certificate

@@ -78,9 +78,9 @@ def test_an_error_while_tracing_reaches_no_exchange(capsys: pytest.CaptureFixtur
         end = begin
 
     tracing._tracer.close()
-    tracing._tracer = Broken()  # type: ignore[assignment]  # a tracer that fails
+    tracing._tracer = Broken()  # a tracer that fails
     assert tracing.begin("client", ()) is NO_TRACE
-    tracing.end(ExchangeReport(side="client", trace=Broken()))  # type: ignore[arg-type]  # as above
+    tracing.end(ExchangeReport(side="client", trace=Broken()))  # as above
 
 
 def test_a_report_s_line_tells_the_trace_and_nothing_else_of_it() -> None:

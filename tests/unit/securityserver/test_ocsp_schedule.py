@@ -123,7 +123,7 @@ def test_failure_is_retried_after_a_minute_and_told(server: Server) -> None:
     server.responders.broken.add(CA_URL)
     outcome = server.run()
     assert outcome.error is not None
-    assert len(outcome.facts["certificates"]) == 2  # type: ignore[arg-type]  # it is a list
+    assert len(outcome.facts["certificates"]) == 2  # it is a list
     assert server.asked() == [CA_URL, ROOT_URL]
     server.now = 59.0
     assert server.run().error is not None

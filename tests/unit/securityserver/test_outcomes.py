@@ -33,7 +33,7 @@ class Case:
 
 
 def world(**changes: object) -> Ecosystem:
-    return Ecosystem(lab=LAB, **changes)  # type: ignore[arg-type]  # fields of the ecosystem
+    return Ecosystem(lab=LAB, **changes)  # fields of the ecosystem
 
 
 CASES = (

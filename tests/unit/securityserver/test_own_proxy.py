@@ -31,7 +31,9 @@ class Listener(HttpClient):
         self.answer = answer
         self.urls: list[str] = []
 
-    async def fetch(self, _method: str, url: str, **given: object) -> FetchedResponse:  # type: ignore[override]  # what is used of it
+    async def fetch(
+        self, _method: str, url: str, **given: object
+    ) -> FetchedResponse:  # what is used of it
         self.urls.append(url)
         verify = given["verify_peer"]
         assert callable(verify)

@@ -48,7 +48,7 @@ def told(recorder: Recorder) -> list[object]:
 def test_a_message_carries_the_hash_algorithm_in_lower_case() -> None:
     async def run() -> Recorder:
         recorder = Recorder()
-        answer = PeerAnswer(recorder)  # type: ignore[arg-type]  # a double
+        answer = PeerAnswer(recorder)  # a double
         await answer.start(RestResponse(200, "OK", ()))
         await answer.start_body()
         await answer.body_data(b"body")
@@ -66,7 +66,7 @@ def test_a_message_carries_the_hash_algorithm_in_lower_case() -> None:
 def test_a_fault_before_the_message_is_the_whole_answer() -> None:
     async def run() -> Recorder:
         recorder = Recorder()
-        await PeerAnswer(recorder).refuse(FAULT)  # type: ignore[arg-type]  # a double
+        await PeerAnswer(recorder).refuse(FAULT)  # a double
         return recorder
 
     recorder = asyncio.run(run())
@@ -78,7 +78,7 @@ def test_a_fault_before_the_message_is_the_whole_answer() -> None:
 def test_a_fault_within_the_message_takes_the_place_of_the_rest() -> None:
     async def run() -> Recorder:
         recorder = Recorder()
-        answer = PeerAnswer(recorder)  # type: ignore[arg-type]  # a double
+        answer = PeerAnswer(recorder)  # a double
         await answer.start(RestResponse(200, "OK", ()))
         await answer.start_body()
         await answer.body_data(b"half")
@@ -91,7 +91,7 @@ def test_a_fault_within_the_message_takes_the_place_of_the_rest() -> None:
 def test_nothing_follows_a_finished_answer() -> None:
     async def run() -> Recorder:
         recorder = Recorder()
-        answer = PeerAnswer(recorder)  # type: ignore[arg-type]  # a double
+        answer = PeerAnswer(recorder)  # a double
         await answer.start(RestResponse(204, "", ()))
         await answer.finish(MessageSignature(b"S"))
         await answer.refuse(FAULT)

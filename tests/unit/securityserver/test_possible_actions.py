@@ -28,7 +28,9 @@ KEY = KeyRecord(id="K", label="k", friendly_name="k", algorithm="EC-P256", publi
 
 def token(**changes: object) -> TokenInfo:
     values: dict[str, object] = {"active": True, "available_keys": frozenset({"K"})} | changes
-    return TokenInfo(token=TokenRecord(), status=TokenStatus.OK, **values)  # type: ignore[arg-type]  # the values are those above
+    return TokenInfo(
+        token=TokenRecord(), status=TokenStatus.OK, **values
+    )  # the values are those above
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def test_the_external_directories_are_judged_as_the_reference_does(
             )
         )
     except PostroadError as error:
-        found = error.code  # type: ignore[assignment]  # what these raise
+        found = error.code  # what these raise
     assert found is code
 
 

@@ -132,7 +132,7 @@ def test_job_changes_what_differs_and_nothing_the_second_time(tmp_path: Path) ->
 
     first = run()
     assert not first.silent
-    assert len(first.facts["changed"]) == 2  # type: ignore[arg-type]  # it is a list
+    assert len(first.facts["changed"]) == 2  # it is a list
     assert signer.keys[0].status == "registered"
     assert updates == [1]
     assert run().silent

@@ -90,8 +90,8 @@ def test_signature_verifies_for_every_kind_of_key(
     for digest in (DigestAlgorithm.SHA256, DigestAlgorithm.SHA512):
         value = keyring.sign(key.id, digest.label, digest.digest(b"data"))
         verify_signature(
-            public,  # type: ignore[arg-type]  # the token makes RSA and EC keys only
-            SignatureAlgorithm.for_key(public, digest),  # type: ignore[arg-type]
+            public,  # the token makes RSA and EC keys only
+            SignatureAlgorithm.for_key(public, digest),
             value,
             b"data",
             ecdsa_raw=True,

@@ -31,7 +31,7 @@ SERVER = SecurityServerId("DEV", "GOV", "1", "ss1")
 
 
 def asked(lab: TrustLab, certificate: Certificate, issuer: Certificate, **how: object) -> object:
-    answer = lab.answer_ocsp(ocsp.build_request(certificate, issuer), at=NOW, **how)  # type: ignore[arg-type]  # passed on
+    answer = lab.answer_ocsp(ocsp.build_request(certificate, issuer), at=NOW, **how)  # passed on
     return OcspResponse.parse(answer)
 
 

@@ -23,7 +23,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def made(path: Path, **how: object) -> tuple[LabHome, TrustLab]:
-    lab = TrustLab.create(at=NOW, **how)  # type: ignore[arg-type]  # passed on
+    lab = TrustLab.create(at=NOW, **how)  # passed on
     home = LabHome(path / "lab")
     home.store(lab)
     return home, lab

@@ -29,7 +29,7 @@ DATA = ANCHOR.encode()
 
 
 def changed(**changes: object) -> bytes:
-    return replace(ANCHOR, **changes).encode()  # type: ignore[arg-type]
+    return replace(ANCHOR, **changes).encode()
 
 
 def refused(registry: Registry, data: bytes) -> Problem:

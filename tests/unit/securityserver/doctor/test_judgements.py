@@ -95,7 +95,9 @@ def authentication(**changes: object) -> tuple[str, str]:
     lab = Ecosystem()
     own = lab.lab.auth_certificate(SERVER).certificate
     registered = replace(lab, auth_certificates=(own.der,))
-    key = replace(key_certificate(own.der, usage="AUTHENTICATION"), **changes)  # type: ignore[arg-type]  # values of its fields
+    key = replace(
+        key_certificate(own.der, usage="AUTHENTICATION"), **changes
+    )  # values of its fields
     findings = certificates.judge_authentication([key], registered.globalconf(), SERVER, NOW)
     return only(findings)
 
@@ -178,7 +180,7 @@ def test_every_member_needs_a_signing_certificate() -> None:
 
 def child(name: str = "worker-0", **changes: object) -> SeenChild:
     made = SeenChild(name, "running", 11, 0, "", is_alive=True)
-    return replace(made, **changes)  # type: ignore[arg-type]  # values of its fields
+    return replace(made, **changes)  # values of its fields
 
 
 @pytest.mark.parametrize(
@@ -257,7 +259,7 @@ def test_a_server_is_up_down_or_was_never_there() -> None:
 def test_files_are_the_servers_own(changes: dict[str, object], verdict: str) -> None:
     home = SeenFile("home", True, 0o700, 0, 0, secret=False)
     key = SeenFile("home/key", False, 0o600, 0, 0, secret=True)
-    changed = replace(key, **changes)  # type: ignore[arg-type]  # values of its fields
+    changed = replace(key, **changes)  # values of its fields
     assert only(files.judge([home, changed]))[0] == verdict
 
 
@@ -270,7 +272,7 @@ def info(**changes: object) -> TokenInfo:
         "active": True,
         "status": TokenStatus.OK,
     } | changes
-    return TokenInfo(**values)  # type: ignore[arg-type]  # values of its fields
+    return TokenInfo(**values)  # values of its fields
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def bench(*, queue_limit: int = 1000, is_remote: bool = True) -> Bench:
     def on_commit(records: int, size: int, error: ConfigurationError | None) -> None:
         heard.append((records, size, error))
 
-    committer = GroupCommitter(store, queue_limit=queue_limit, on_commit=on_commit)  # type: ignore[arg-type]
+    committer = GroupCommitter(store, queue_limit=queue_limit, on_commit=on_commit)
     return Bench(store, committer, heard)
 
 

@@ -114,7 +114,7 @@ def test_works_until_stopped_and_says_trouble_once(
                 def warning(self, event: str, **facts: object) -> None:
                     said.append(f"{event}: {facts['what']}")
 
-            log.housekeeping._log = Listener()  # type: ignore[assignment]
+            log.housekeeping._log = Listener()
             stop = asyncio.Event()
             running = asyncio.ensure_future(log.housekeeping.run(stop))
             await submit(log.writer, record())

@@ -259,11 +259,11 @@ def test_pieces_stay_for_the_next_start_when_they_cannot_be_discarded(tmp_path: 
             real = log.store.write
 
             def write_then_lose(*arguments: object) -> list[int]:
-                ids = real(*arguments)  # type: ignore[arg-type]
+                ids = real(*arguments)
                 path.rename(away)
                 return ids
 
-            log.store.write = write_then_lose  # type: ignore[method-assign, assignment]
+            log.store.write = write_then_lose
             with pytest.raises(ConfigurationError, match="isn't the one"):
                 await submit(log.writer, record(forged))
             away.rename(path)

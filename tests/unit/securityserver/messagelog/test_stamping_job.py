@@ -96,9 +96,9 @@ def test_a_servers_job_follows_its_settings_and_its_configuration(
 
     job = build_stamping(
         settings,
-        log=bench.direct,  # type: ignore[arg-type]
+        log=bench.direct,
         fetcher=bench.services,
-        configuration=configuration,  # type: ignore[arg-type]
+        configuration=configuration,
         clock=bench.clock,
     )
     bench.append()

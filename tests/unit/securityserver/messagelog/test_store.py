@@ -387,10 +387,10 @@ def test_records_of_a_commit_that_seemed_to_fail_are_listed(log: OpenLog) -> Non
         log.store._database.change("COMMIT")  # it is there, but nobody hears of it
         raise ConfigurationError("the connection was lost")
 
-    log.store._insert_records = insert_and_lose  # type: ignore[method-assign]
+    log.store._insert_records = insert_and_lose
     with pytest.raises(ConfigurationError):
         log.store.append_many([record(query_id="q")])
-    log.store._insert_records = real  # type: ignore[method-assign]
+    log.store._insert_records = real
     log.store.append_many([record(query_id="q")])
     log.store.list_queries(10)
     assert len(log.reader.find("q")) == 2

@@ -26,7 +26,9 @@ class Receiver:
         return [[each.record.fault_code for each in batch.observations] for batch in self.batches]
 
 
-def buffer_of(receiver: Receiver, *, size: int = 10, batch: int = 2, interval: float = 60.0):  # type: ignore[no-untyped-def]  # a test's own
+def buffer_of(
+    receiver: Receiver, *, size: int = 10, batch: int = 2, interval: float = 60.0
+):  # a test's own
     return ObservationBuffer(
         receiver.send,
         lambda: WorkerState(0, 1),
