@@ -34,7 +34,7 @@ demo-federation: $(VENV)/.runtime  ## Start two federated ecosystems and a confi
 
 test: $(VENV)/.dev  ## Run the tests, with coverage
 	@rm -f .coverage .coverage.*
-	@$(BIN)/python -m pytest -q -n 3 --dist loadgroup --cov --cov-report= $(ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup --cov --cov-report= $(ARGS)
 	@$(BIN)/python -m coverage report --skip-covered --sort=cover | tail -n 40
 
 test-quick: $(VENV)/.dev  ## Run the tests that start no process
