@@ -299,6 +299,14 @@ class Arena:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)
 
+    def spooled(self) -> list[Path]:
+        """The bodies that lie in the spools of both servers."""
+        return [
+            path
+            for party in PARTIES
+            for path in self.ecosystem.settings(party).spool_path.iterdir()
+        ]
+
     # ---- settings
 
     def has_device(self, party: Party) -> bool:

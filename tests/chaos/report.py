@@ -35,6 +35,8 @@ class Result:
     reason: str = ""
     facts: dict[str, object] = field(default_factory=dict)
     count: Count = field(default_factory=Count)
+    spooled: int = 0
+    """Bodies that lie in the servers' spools afterwards: those of killed workers, for an hour."""
 
 
 @dataclass(slots=True)

@@ -105,6 +105,7 @@ def _run(arena: Arena, scenario: Scenario) -> Result:
     try:
         arena.await_works()
         result.count = arena.settle()
+        result.spooled = len(arena.spooled())
     except (ChaosFailure, PostroadError) as failure:
         result.outcome, result.reason = "failed", f"{result.reason} afterwards: {failure}".strip()
     if result.count.problems:
@@ -120,7 +121,7 @@ def _tell(result: Result) -> None:
     print(
         f"  {result.outcome} in {result.seconds:.0f} s: {count.acknowledged} acknowledged, "
         f"{count.delivered} delivered, {count.refused} refused, {count.containers} containers "
-        f"verified {result.reason}\n  {result.facts}",
+        f"verified, {result.spooled} bodies spooled {result.reason}\n  {result.facts}",
         flush=True,
     )
 

@@ -9,7 +9,6 @@ import threading
 import time
 import uuid
 from functools import partial
-from pathlib import Path
 
 from bench.machine import MemoryWatch
 
@@ -81,9 +80,9 @@ def _count(found: dict[str, str]) -> dict[str, int]:
 def large_answers(arena: Arena) -> dict[str, object]:
     """A very large answer, taken slowly, then quickly: memory stays bounded, others are served."""
     size = (200 if arena.quick else 10_000) * _MB
-    facts: dict[str, object] = {"bytes": size}
     # What killed workers left is removed by age, an hour later.
-    older = set(_spooled(arena))
+    orphans = set(arena.spooled())
+    facts: dict[str, object] = {"bytes": size}
     for name, rate in (("taken slowly", _SLOW_RATE), ("taken quickly", 0.0)):
         watch = {party: MemoryWatch(partial(_pids, arena, party)) for party in PARTIES}
         with contextlib.ExitStack() as stack:
@@ -110,7 +109,7 @@ def large_answers(arena: Arena) -> dict[str, object]:
             "slowest_s": max((reply.seconds for reply in replies), default=0.0),
         }
         require(max(growth.values()) < GROWTH_MB, f"memory grew by {growth} MB")
-    arena.wait(lambda: older.issuperset(_spooled(arena)), "the spool to be empty", 30)
+    arena.wait(lambda: set(arena.spooled()) <= orphans, "the spool to be empty again", 30)
     return facts
 
 
@@ -143,12 +142,6 @@ def _receive(arena: Arena, size: int, rate: float) -> int:
 
 def _pids(arena: Arena, party: Party) -> list[int]:
     return list(arena.children(party).values())
-
-
-def _spooled(arena: Arena) -> list[Path]:
-    return [
-        path for party in PARTIES for path in arena.ecosystem.settings(party).spool_path.iterdir()
-    ]
 
 
 SCENARIOS = (broken_services, large_answers)
