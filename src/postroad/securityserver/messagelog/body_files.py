@@ -43,12 +43,15 @@ class BodyFiles:
     def keep(self, spool: Path, body: SpooledBody, record_id: int, number: int) -> bool:
         """Move a spool file here as attachment ``number`` of a record; it is durable then.
 
-        False, and nothing is changed, if the spool lies on another file system. Raises
+        False, and nothing is changed, if the spool lies on another file system, or if a body has
+        that name already: one of a later database than the one that was restored. Raises
         ``ConfigurationError`` (``logging_failed``) for a file that isn't the body or can't be kept.
         """
         file = SpoolFile(spool, body)
         try:
             path = self._path(record_id, number)
+            if path.exists():
+                return False
             try:
                 with self._folders:
                     self._make_folder(path.parent)

@@ -43,6 +43,15 @@ def test_a_body_on_another_file_system_stays_there(files: BodyFiles) -> None:
         assert (directory / body.file_name).read_bytes() == b"body"
 
 
+def test_a_body_never_takes_the_place_of_another(files: BodyFiles, waiting: Path) -> None:
+    """A database that was restored gives the numbers of lost records again."""
+    assert files.keep(waiting, spool(waiting, b"first"), 1, 1)
+    second = spool(waiting, b"second")
+    assert not files.keep(waiting, second, 1, 1)
+    assert files.read(1, 1) == b"first"
+    assert (waiting / second.file_name).read_bytes() == b"second"
+
+
 def test_what_was_not_signed_is_refused(files: BodyFiles, waiting: Path) -> None:
     body = spool(waiting, b"body")
     with pytest.raises(ConfigurationError, match="isn't the one that was signed"):
