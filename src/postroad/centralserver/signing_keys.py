@@ -191,7 +191,7 @@ def open_hardware_token(
     Raises ``ConfigurationError``: ``pin_incorrect``, ``token_not_found``, ``hsm_non_operational``.
     """
     from postroad.adapters.pkcs11_library import Pkcs11Library  # noqa: PLC0415 - few have one
-    from postroad.adapters.pkcs11_tokens import Pkcs11Token  # noqa: PLC0415
+    from postroad.adapters.pkcs11_tokens import Pkcs11Token  # noqa: PLC0415 - only with hardware tokens
 
     if settings.rsa_sign_mechanism != "CKM_RSA_PKCS":
         raise ConfigurationError("configuration is signed with CKM_RSA_PKCS or CKM_ECDSA only")

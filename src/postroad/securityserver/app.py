@@ -188,7 +188,7 @@ def _without_secrets(signer: SignerProcess, target: Callable[[], None]) -> None:
 
 
 def _publish(settings: Settings) -> None:
-    from postroad.securityserver.serverconf.repository import ServerConf  # noqa: PLC0415
+    from postroad.securityserver.serverconf.repository import ServerConf  # noqa: PLC0415 - only the process that runs it needs it
 
     conf = ServerConf.open(settings.serverconf_url, settings.snapshot_path)
     conf.initialise(settings.server_id)
@@ -196,18 +196,18 @@ def _publish(settings: Settings) -> None:
 
 
 def _write_log(settings: Settings) -> None:
-    from postroad.securityserver.messagelog import writer  # noqa: PLC0415
+    from postroad.securityserver.messagelog import writer  # noqa: PLC0415 - only the process that runs it needs it
 
     writer.run(settings)
 
 
 def _run_background(settings: Settings) -> None:
-    from postroad.securityserver import background  # noqa: PLC0415
+    from postroad.securityserver import background  # noqa: PLC0415 - only the process that runs it needs it
 
     background.run(settings)
 
 
 def _work(settings: Settings, index: int) -> None:
-    from postroad.securityserver import worker  # noqa: PLC0415
+    from postroad.securityserver import worker  # noqa: PLC0415 - only the process that runs it needs it
 
     worker.run_worker(settings, index)

@@ -91,7 +91,7 @@ class Tracing:
         if not self._is_on:
             return
         # 14 MB and a third of a second, for those who want it.
-        from postroad.adapters.tracing import Tracer  # noqa: PLC0415
+        from postroad.adapters.tracing import Tracer  # noqa: PLC0415 - only where traces are sent
 
         self._tracer = Tracer(
             self._section.endpoint,

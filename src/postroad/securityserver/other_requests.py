@@ -112,7 +112,7 @@ def _sealing(settings: Settings) -> Callable[[bytes, ClientId], bytes] | None:
     if not settings.message_log.archive_encryption_enabled:
         return None
     # Only who encrypts pays for the library.
-    from postroad.securityserver.messagelog.archive_encryption import seal_for  # noqa: PLC0415
+    from postroad.securityserver.messagelog.archive_encryption import seal_for  # noqa: PLC0415 - only where archives are encrypted
 
     return partial(seal_for, settings)
 

@@ -158,7 +158,7 @@ def _public_key(configured: ConfiguredKey, stores: dict[str, PrivateKey]) -> Pub
 
 
 def _load_public(der: bytes) -> PublicKey:
-    from cryptography.hazmat.primitives.serialization import load_der_public_key  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import load_der_public_key  # noqa: PLC0415 - needed once in a server's life
 
     try:
         public = load_der_public_key(der)

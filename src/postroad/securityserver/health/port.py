@@ -61,7 +61,7 @@ class MonitoringPort:
         """None if nobody is to get them."""
         if settings.monitoring.metrics:
             # Most servers do without, and the library would cost them some memory.
-            from postroad.securityserver.health.figures import Figures  # noqa: PLC0415
+            from postroad.securityserver.health.figures import Figures  # noqa: PLC0415 - only where figures are shown
 
             self.figures = Figures()
 

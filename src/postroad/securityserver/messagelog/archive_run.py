@@ -75,6 +75,6 @@ def _sealing(settings: Settings) -> Callable[[bytes, str], bytes] | None:
     if not settings.message_log.archive_encryption_enabled:
         return None
     # Only who encrypts pays for the library.
-    from postroad.securityserver.messagelog.archive_encryption import load_sealer  # noqa: PLC0415
+    from postroad.securityserver.messagelog.archive_encryption import load_sealer  # noqa: PLC0415 - only where archives are encrypted
 
     return load_sealer(settings).seal

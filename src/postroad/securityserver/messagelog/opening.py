@@ -44,7 +44,7 @@ def open_database(
         )
     if separator and product in ("postgresql", "postgres"):
         # Most servers keep their log in a file; psycopg would cost each of their processes 10 MiB.
-        from postroad.securityserver.messagelog.postgresql import (  # noqa: PLC0415
+        from postroad.securityserver.messagelog.postgresql import (  # noqa: PLC0415 - only where the log is in PostgreSQL
             PostgresqlDatabase,
         )
 
