@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import tracemalloc
 from dataclasses import replace
 
@@ -691,6 +692,40 @@ def test_drain_cuts_what_takes_too_long() -> None:
             await asyncio.sleep(0.02)
             await server.drain(0.05)
             assert await peer.rest() == b""
+
+    run(scenario())
+
+
+def test_cancelled_drain_leaves_no_connection_open() -> None:
+    async def scenario() -> None:
+        async def hang(request: Request, responder: Responder) -> None:
+            await asyncio.sleep(3)
+
+        async with serving(hang) as (server, port), wire(port) as peer:
+            peer.send(GET)
+            await asyncio.sleep(0.02)
+            draining = asyncio.ensure_future(server.drain(60))
+            await asyncio.sleep(0.02)
+            draining.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await draining
+            assert server.connections == 0
+            assert await peer.rest() == b""
+
+    run(scenario())
+
+
+def test_drain_sees_the_connection_that_was_accepted_a_moment_before() -> None:
+    async def scenario() -> None:
+        async with serving() as (server, port):
+            told = [socket.create_connection(("127.0.0.1", port)) for _ in range(4)]
+            await asyncio.sleep(0)  # the loop accepts, and hasn't told the server yet
+            await server.drain(5)
+            for peer in told:  # at once: the loop gets no turn to close them later
+                peer.settimeout(2)
+                with contextlib.suppress(ConnectionResetError):
+                    peer.recv(4096)
+                peer.close()
 
     run(scenario())
 

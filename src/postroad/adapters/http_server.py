@@ -12,7 +12,7 @@ import email.utils
 import socket
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from postroad.adapters.http_connection import ServerConnection
 from postroad.adapters.http_deadlines import Deadlines
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from postroad.adapters.http_connection import Handler
+
+_ACCEPTING_TURNS: Final = 3
+"""Turns of the event loop from a socket's ``accept`` until its protocol hears of the connection:
+one for the task that asyncio makes, one for the transport. Draining must see these, too."""
 
 __all__ = ["HttpServer", "Listener", "Peer", "Request", "Responder", "ServerLimits"]
 
@@ -130,12 +134,16 @@ class HttpServer:
         self.draining = True
         for listener in self._listeners:
             listener.close()
-        for connection in tuple(self._connections):
-            connection.drain()
         try:
             async with asyncio.timeout(timeout):
+                for _turn in range(_ACCEPTING_TURNS):
+                    await asyncio.sleep(0)
+                for connection in tuple(self._connections):
+                    connection.drain()
                 await self._empty.wait()
         except TimeoutError:
+            pass
+        finally:  # whoever cancels the wait wants no answers, but no open sockets either
             for connection in tuple(self._connections):
                 connection.abort()
             await asyncio.sleep(0)
