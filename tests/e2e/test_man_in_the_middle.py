@@ -12,6 +12,7 @@ import pytest
 
 from postroad.demo.consumer import Answer, call
 from postroad.demo.ecosystem import Ecosystem
+from postroad.demo.evidence import load_stored
 from postroad.demo.layout import CONSUMER, PROVIDER
 from postroad.demo.processes import wait_until
 from postroad.demo.provider import Provider
@@ -37,12 +38,18 @@ def middle(ecosystem: Ecosystem) -> Iterator[Middle]:
             operate(ecosystem.layout, PROVIDER, "change-address", address)
             ecosystem.publish()
 
+            # The server may not yet have what the others have: it would refuse the way back.
+            def knows_itself() -> bool:
+                stored = load_stored(ecosystem.layout, PROVIDER)
+                return stored.address_of(PROVIDER.server_id) == address
+
             def has_moved() -> bool:
                 before = len(running.seen)
                 is_through = exchange(ecosystem).status == 201
                 return is_through and (len(running.seen) > before) is seen
 
             wait_until(f"the address {address}", has_moved)
+            wait_until(f"{address} in the provider's own configuration", knows_itself)
 
         move(running.host, seen=True)
         yield running

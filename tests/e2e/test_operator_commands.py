@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from postroad.demo.consumer import call
+from postroad.demo.consumer import call, request
 from postroad.demo.ecosystem import Ecosystem
 from postroad.demo.layout import CONSUMER, PARTIES, PROVIDER, SERVICE_CODE
 from postroad.demo.processes import wait_until
@@ -26,6 +26,10 @@ def ecosystem(shared_ecosystem: Ecosystem) -> Ecosystem:
 
 
 def test_the_demos_tour_shows_every_step(ecosystem: Ecosystem) -> None:
+    # What no header was read of has a record without an identifier, among those the tour lists.
+    url = ecosystem.layout.client_url(PROVIDER)
+    refused = request(url, "POST", "/", {"Content-Type": "text/xml"}, b"not SOAP")
+    assert b"<faultcode>client.invalid_soap</faultcode>" in refused.body
     tour = Tour(ecosystem.layout, ecosystem.check)
     titles = [shown.title for shown in (*tour.run(), *show_storage(ecosystem))]
     assert len(titles) == 19

@@ -42,14 +42,15 @@ def _list_records(url: str, exchanges: list[Exchange]) -> Shown:
     told: list[dict[str, object]] = []
     answers: list[SoapAnswer] = []
 
+    # A request that was refused before its header was read has no identifier: nor has its record.
     def are_told() -> bool:
         answers.append(_ask_records(url))
         told[:] = json.loads(gzip.decompress(answers[-1].attachments[0].data))["records"]
-        return wanted <= {each["messageId"] for each in told}
+        return wanted <= {each.get("messageId") for each in told}
 
     wait_until("the operational data of all exchanges", are_told)
     exchanges.append(Exchange(f"SOAP {OPERATIONAL_DATA}", answers[-1].query_id, is_of_owner=True))
-    ours = [each for each in told if each["messageId"] in wanted]
+    ours = [each for each in told if each.get("messageId") in wanted]
     findings = [f"{len(told)} records of that server's exchanges, all of ours among them:"]
     for each in ours[:5]:
         took = int(str(each["responseOutTs"])) - int(str(each["requestInTs"]))
