@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-federation test test-quick lint format bench profile chaos fuzz docs lock clean
+.PHONY: help install demo demo-federation test test-quick lint format bench soak profile chaos fuzz docs lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,9 @@ format: $(VENV)/.dev  ## Write the code in its one format
 
 bench: $(VENV)/.dev  ## Measure the whole system as ratios to the bare costs (ARGS=--quick: 2 minutes)
 	@$(BIN)/python -m bench $(ARGS)
+
+soak: $(VENV)/.dev  ## Load two servers for an hour and watch their memory (ARGS="--minutes 10")
+	@$(BIN)/python -m bench.soak $(ARGS)
 
 profile: $(VENV)/.dev  ## Say where an exchange's time goes (ARGS="--workload post-10k --keys EC-P256")
 	@$(BIN)/python -m bench.profiling $(ARGS)

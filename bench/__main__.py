@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from bench import report, tools
-from bench.run import ROOT, Run
+from bench.run import PAGE, RESULTS, ROOT, Run
 from bench.workloads import full_plan, quick_plan
 from postroad.errors import PostroadError
 
@@ -19,7 +19,7 @@ def main() -> int:
     options = _options()
     plan = quick_plan(options.seconds or 1) if options.quick else full_plan(options.seconds or 10)
     systems = tuple(each for each in plan.systems if options.only in each[0].name)
-    plan = dataclasses.replace(plan, soak_minutes=options.soak, systems=systems)
+    plan = dataclasses.replace(plan, systems=systems)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         tools.require(with_postgresql=plan.needs_postgresql)
@@ -28,16 +28,14 @@ def main() -> int:
         print(f"\n✘ {error}", file=sys.stderr)
         return 1
     is_whole = not (options.quick or options.only)
-    folder = options.output or (ROOT / "bench" / "results" if is_whole else options.home)
+    folder = options.output or (RESULTS if is_whole else options.home)
     name = f"{results['version']}-{str(results['at'])[:10]}{'' if is_whole else '-part'}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
     for path in report.write(results, folder / name):
         print(f"written: {path}")
     if is_whole and not options.output:
-        page = ROOT / "docs" / "performance.md"
-        page.write_text(report.documentation(results, name))
-        print(f"written: {page}")
+        print(f"written: {report.write_page(RESULTS, PAGE)}")
     print(report.summary(results))
     failed = report.failures(results)
     if failed:
@@ -49,7 +47,6 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="less than two minutes, no records")
     parser.add_argument("--seconds", type=float, help="of each measurement (10; quick: 1)")
-    parser.add_argument("--soak", type=float, default=0.0, metavar="MINUTES", help="memory growth")
     parser.add_argument("--only", default="", metavar="TEXT", help="systems with this in the name")
     parser.add_argument("--home", type=Path, default=ROOT / "bench-home", help="where systems live")
     parser.add_argument("--output", type=Path, help="folder for the results (bench/results)")

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Self
 from bench import floors, machine
 from bench.load import SlowConsumers, fetch_large, run_wrk, send_large
 from bench.system import SIDES, System, per_exchange
-from bench.workloads import GET_1K, POST_10K, Step
+from bench.workloads import GET_1K, Step
 from postroad.demo.layout import PARTIES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from bench.load import Load, Target, Transfer
@@ -280,14 +280,3 @@ def waiting(system: System) -> dict[str, int]:
             query = "SELECT count(*) FROM waiting_signature"
             values[side] = database.execute(query).fetchone()[0]
     return values
-
-
-def soak(system: System, minutes: float, say: Callable[[str], None]) -> Values:
-    """Memory under a steady load, sampled ten times."""
-    samples = []
-    for number in range(10):
-        load = run_wrk(system.target("POST"), POST_10K, consumers=64, seconds=minutes * 6)
-        now = memory_of(system)
-        samples.append({"load": load_values(load), "memory": now})
-        say(f"  soak {number + 1}/10: {load.per_second:.0f}/s, {load.failed} failed")
-    return {"minutes": minutes, "samples": samples}

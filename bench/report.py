@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from bench import plots
@@ -28,6 +29,17 @@ def write(results: Results, stem: Path) -> list[Path]:
     return [stem.parent / f"{stem.name}.json", table, picture]
 
 
+def write_page(folder: Path, page: Path) -> Path:
+    """Write ``docs/performance.md`` from the newest results of a folder; returns its path."""
+    newest = max(path for path in folder.glob("[0-9]*.json") if not path.stem.endswith("-part"))
+    results = json.loads(newest.read_text())
+    soaks = sorted(folder.glob(f"soak-{results['version']}-*.json"))
+    if soaks:
+        results["soak"] = json.loads(soaks[-1].read_text())
+    page.write_text(documentation(results, newest.stem))
+    return page
+
+
 def documentation(results: Results, name: str) -> str:
     """Return ``docs/performance.md``."""
     return f"""\
@@ -42,9 +54,10 @@ cost bare, measured in the same run: one signature and one verification of the c
 durable commit, the same call without any Security Server, and the same call through two nginx with
 mutual TLS. Load generator and provider share the cores with both servers.
 
-- `make bench` measures everything (about 20 minutes) and writes this page;
+- `make bench` measures everything (about 15 minutes) and writes this page;
   `make bench ARGS=--quick` only shows that everything works.
 - `python -m bench.compare OLD.json NEW.json` shows what became slower.
+- `make soak` loads a pair of servers for an hour and watches their memory.
 - `make profile` says where an exchange's time goes.
 
 ![Results](../bench/results/{name}.svg)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from bench.workloads import Configuration, Plan
 
 ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "bench" / "results"
+PAGE = ROOT / "docs" / "performance.md"
 SCHEMA = 1
 _LONG_INTERVAL = 3600.0
 
@@ -48,7 +50,7 @@ class Run:
         self.results = {
             "schema": SCHEMA,
             "version": __version__,
-            "commit": _commit(),
+            "commit": commit(),
             "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),  # noqa: TID251
             "quick": plan.quick,
             "seconds_per_step": plan.seconds,
@@ -128,8 +130,6 @@ class Run:
         self.results["slow_consumers"] = measure.slow_consumers(
             system, plan.slow_consumers, plan.slow_seconds
         )
-        if plan.soak_minutes:
-            self.results["soak"] = measure.soak(system, plan.soak_minutes, self._say)
         self._say("  start to ready")
         starts = [system.measure_start() for _ in range(1 if plan.quick else 3)]
         self.results["start_s"] = statistics.median(starts)
@@ -144,7 +144,8 @@ class Run:
             )
 
 
-def _commit() -> str:
+def commit() -> str:
+    """The commit that is measured, "" when nobody can tell."""
     git = shutil.which("git")
     if git is None:
         return ""

@@ -249,15 +249,18 @@ def _memory(results: Results) -> Iterator[Verdict]:
                 how += f"; {values['still_open']} of {values['consumers']} stayed to the end"
         yield Verdict("Memory", what, limit, measured, " MB", how=how)
     soak = results.get("soak")
-    measured, how = None, "run with --soak 60"
+    measured, how = None, "run `python -m bench.soak`"
     if soak is not None:
         sizes = [
             sum(sample["memory"][side]["proportional"] for side in SIDES)
             for sample in soak["samples"]
         ]
         measured = (sizes[-1] / sizes[1] - 1) * 100
-        how = f"both servers, after {soak['minutes']:.0f} minutes: " + ", ".join(
-            f"{size:.0f}" for size in sizes
+        hourly = sum(sample["load"]["requests"] for sample in soak["samples"])
+        how = (
+            f"both servers in {soak['minutes']:.0f} minutes: "
+            + ", ".join(f"{size:.0f}" for size in sizes)
+            + f" MB; {hourly} exchanges ({soak['commit']}, {soak['at'][:10]})"
         )
     yield Verdict("Memory", "growth under load", 3, measured, " %", how=how)
 

@@ -91,7 +91,6 @@ class Plan:
     slow_seconds: float
     stamped_records: int
     floor_seconds: float
-    soak_minutes: float = 0.0
     quick: bool = False
     nginx_steps: tuple[Step, ...] = field(
         default=(Step(GET_1K, 1), Step(GET_1K, 64), Step(GET_10M, 4), Step(POST_10M, 4))
