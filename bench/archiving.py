@@ -111,9 +111,19 @@ async def latencies(client: LogClient, options: argparse.Namespace, job: Job) ->
 
 async def archive(home: Path, *options: str) -> Job:
     return await asyncio.create_subprocess_exec(
-        "nice", "-n19", sys.executable, "-m", "postroad", "server", "archive", "now",
-        *options, "--home", str(home), stdout=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
+        "nice",
+        "-n19",
+        sys.executable,
+        "-m",
+        "postroad",
+        "server",
+        "archive",
+        "now",
+        *options,
+        "--home",
+        str(home),
+        stdout=asyncio.subprocess.DEVNULL,
+    )
 
 
 @contextlib.contextmanager

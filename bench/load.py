@@ -83,15 +83,28 @@ def run_wrk(
         "BENCH_PATHS": paths,
     }
     command = [
-        tools.find("wrk") or "wrk", "-t", "1", "-c", str(consumers),
-        "-d", f"{max(1, round(seconds))}s", "--timeout", f"{PATIENCE}s",
-        "-s", str(SCRIPT), target.url,
-    ]  # fmt: skip
+        tools.find("wrk") or "wrk",
+        "-t",
+        "1",
+        "-c",
+        str(consumers),
+        "-d",
+        f"{max(1, round(seconds))}s",
+        "--timeout",
+        f"{PATIENCE}s",
+        "-s",
+        str(SCRIPT),
+        target.url,
+    ]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     finished = subprocess.run(
-        command, env=environment, capture_output=True, text=True,
-        timeout=seconds + 2 * PATIENCE, check=False,
-    )  # fmt: skip
+        command,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=seconds + 2 * PATIENCE,
+        check=False,
+    )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     line = next((each for each in finished.stdout.splitlines() if each.startswith(_MARK)), None)
     if line is None:

@@ -60,10 +60,12 @@ class Process:
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 [str(each) for each in arguments],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
                 preexec_fn=_end_with_us,  # noqa: PLW1509 - the threads are idle here
                 **options,
-            )  # fmt: skip
+            )
 
     @property
     def pid(self) -> int:
@@ -286,18 +288,31 @@ class Postgresql:
         initdb = [tools.postgresql("initdb"), "-D", data, "-U", "postgres", "-A", "trust"]
         subprocess.run(
             [str(each) for each in (*initdb, "-E", "UTF8", "--locale=C")],
-            check=True, cwd="/", stdout=subprocess.DEVNULL, timeout=120, **self._as_user(),
-        )  # fmt: skip
+            check=True,
+            cwd="/",
+            stdout=subprocess.DEVNULL,
+            timeout=120,
+            **self._as_user(),
+        )
         with (self._folder / "log").open("ab") as log:
             command = [
-                tools.postgresql("postgres") or "postgres", "-D", str(data),
-                "-k", str(self._folder), "-c", "listen_addresses=",
-            ]  # fmt: skip
+                tools.postgresql("postgres") or "postgres",
+                "-D",
+                str(data),
+                "-k",
+                str(self._folder),
+                "-c",
+                "listen_addresses=",
+            ]
             self._process = subprocess.Popen(
-                command, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                command,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
                 preexec_fn=_end_with_us,  # noqa: PLW1509 - the threads are idle here
                 **self._as_user(),
-            )  # fmt: skip
+            )
         self._wait()
 
     def __enter__(self) -> Self:

@@ -157,8 +157,11 @@ class Perf:
             report = [self._program, "report", "-q", "--stdio", "-i", str(self._data)]
             finished = subprocess.run(
                 [*report, "--sort", keys, "--percent-limit", str(least), "-g", "none"],
-                capture_output=True, text=True, check=False, timeout=120,
-            )  # fmt: skip
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=120,
+            )
             lines = [line.rstrip() for line in finished.stdout.splitlines() if line.strip()]
             print(f"\n{name}, {title} (perf)")
             print("\n".join(f"  {line}" for line in lines[:25]) or "  nothing")

@@ -157,9 +157,18 @@ def _steps(results: Results) -> str:
                 )
             )
     head = (
-        "system", "workload", "consumers", "exchanges/s", "MB/s", "p50 ms", "p95 ms", "p99 ms",
-        "failed", "CPU µs, all", "kB written (each server)",
-    )  # fmt: skip
+        "system",
+        "workload",
+        "consumers",
+        "exchanges/s",
+        "MB/s",
+        "p50 ms",
+        "p95 ms",
+        "p99 ms",
+        "failed",
+        "CPU µs, all",
+        "kB written (each server)",
+    )
     return "## Workloads\n\n" + _table(head, rows)
 
 
@@ -187,9 +196,17 @@ def _cpu(results: Results) -> str:
                     )
                 )
     head = (
-        "system", "server of the", "worker", "signer", "log writer", "background", "PostgreSQL",
-        "all", "sign + verify bare", "ratio",
-    )  # fmt: skip
+        "system",
+        "server of the",
+        "worker",
+        "signer",
+        "log writer",
+        "background",
+        "PostgreSQL",
+        "all",
+        "sign + verify bare",
+        "ratio",
+    )
     return "## CPU per exchange (µs), GET 1 kB, 64 consumers\n\n" + _table(head, rows)
 
 
@@ -212,10 +229,16 @@ def _large(results: Results) -> str:
         for direction, values in results["large"].items()
     ]
     head = (
-        "body", "MB/s", "nginx pair, streaming", "nginx pair, buffering",
-        "nginx pair, its own suite", "direct",
-        "CPU ms per MB (each server)", "bytes written per byte", "memory added, MB",
-    )  # fmt: skip
+        "body",
+        "MB/s",
+        "nginx pair, streaming",
+        "nginx pair, buffering",
+        "nginx pair, its own suite",
+        "direct",
+        "CPU ms per MB (each server)",
+        "bytes written per byte",
+        "memory added, MB",
+    )
     sha = results["floors"]["sha512_mb_per_second"]
     note = (
         f"\nSHA-512, which both servers must compute over every body: {sha:.0f} MB/s on one core.\n"

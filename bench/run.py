@@ -151,6 +151,10 @@ def commit() -> str:
         return ""
     finished = subprocess.run(
         [git, "describe", "--always", "--dirty"],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=10,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=10,
+    )
     return finished.stdout.strip()

@@ -32,7 +32,7 @@ class Sink(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
 
-    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - the protocol's signature
+    def get_buffer(self, _sizehint: int) -> bytearray:
         return self._memory
 
     def buffer_updated(self, nbytes: int) -> None:

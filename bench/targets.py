@@ -61,8 +61,12 @@ def find_step(
 ) -> Step | None:
     """The step of the first system with this configuration (defaults: the main one)."""
     wanted = {
-        "keys": "RSA-2048", "database": "sqlite", "batching": True, "workers": 1, "cores": 0,
-    } | configuration  # fmt: skip
+        "keys": "RSA-2048",
+        "database": "sqlite",
+        "batching": True,
+        "workers": 1,
+        "cores": 0,
+    } | configuration
     for system in results["systems"]:
         if any(system["configuration"][name] != value for name, value in wanted.items()):
             continue

@@ -37,7 +37,7 @@ class HttpFetcher(Protocol):
     isn't HTTP or is larger than ``max_body``.
     """
 
-    async def fetch(  # noqa: PLR0913 - the parts of one request
+    async def fetch(
         self,
         method: str,
         url: str,

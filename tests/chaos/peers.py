@@ -242,8 +242,11 @@ def renegotiation(arena: Arena) -> dict[str, object]:
             for _ in range(5):
                 ran = subprocess.run(
                     [*command, "-key", str(key), "-cert", str(certificate)],
-                    input=b"R\nR\nR\n", capture_output=True, check=False, timeout=60,
-                )  # fmt: skip
+                    input=b"R\nR\nR\n",
+                    capture_output=True,
+                    check=False,
+                    timeout=60,
+                )
                 text = ran.stdout + ran.stderr
                 require(b"Verify return code" in text, f"no handshake: {text[-300:]!r}")
                 refused += b"no renegotiation" in text or (

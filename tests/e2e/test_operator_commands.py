@@ -111,9 +111,15 @@ def test_the_operator_archives_the_log_and_the_auditor_verifies_it(
     told = json.loads(postroad("server", "archive", "status", "--json", "--home", home).stdout)
     (chain,) = told["chains"]
     result = postroad(
-        "archive", "verify", told["directory"], "--conf", home / "globalconf",
-        "--last", chain["last_digest"], "--json",
-    )  # fmt: skip
+        "archive",
+        "verify",
+        told["directory"],
+        "--conf",
+        home / "globalconf",
+        "--last",
+        chain["last_digest"],
+        "--json",
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     archives = json.loads(result.stdout)["archives"]
     assert sum(archive["verified"] for archive in archives) >= 2

@@ -496,11 +496,21 @@ def test_the_owner_gets_all_metrics_of_its_server(tmp_path: Path) -> None:
         await stand.environment.sample()
         system = await measured(stand)
         assert set(system) >= {
-            "Certificates", "OperatingSystem", "TotalPhysicalMemory", "TotalSwapSpace",
-            "MaxFileDescriptorCount", "DiskSpaceTotal_/", "DiskSpaceFree_/", "FreePhysicalMemory",
-            "FreeSwapSpace", "OpenFileDescriptorCount", "CommittedVirtualMemory", "Processes",
-            "Xroad Processes", "Packages",
-        }  # fmt: skip
+            "Certificates",
+            "OperatingSystem",
+            "TotalPhysicalMemory",
+            "TotalSwapSpace",
+            "MaxFileDescriptorCount",
+            "DiskSpaceTotal_/",
+            "DiskSpaceFree_/",
+            "FreePhysicalMemory",
+            "FreeSwapSpace",
+            "OpenFileDescriptorCount",
+            "CommittedVirtualMemory",
+            "Processes",
+            "Xroad Processes",
+            "Packages",
+        }
         files = system["OpenFileDescriptorCount"]
         assert isinstance(files, dict)
         assert (float(files["min"]), float(files["max"])) == (7, 7)

@@ -18,9 +18,12 @@ VALUE = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=
 TARGET = st.text("/abc%2F?&=.;~|{}", max_size=30).map(lambda text: f"/{text}")
 METHOD = st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE"])
 REQUEST = st.tuples(
-    METHOD, TARGET, st.lists(st.tuples(TOKEN, VALUE), max_size=8), st.binary(max_size=200),
+    METHOD,
+    TARGET,
+    st.lists(st.tuples(TOKEN, VALUE), max_size=8),
+    st.binary(max_size=200),
     st.booleans(),
-)  # fmt: skip
+)
 
 Seen = list[tuple[str, str, tuple[tuple[str, str], ...], bytes]]
 

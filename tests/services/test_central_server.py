@@ -302,12 +302,31 @@ def test_the_command_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
     }
     central = [sys.executable, "-m", "postroad", "central"]
     subprocess.run(
-        [*central, "init", "DEV", "127.0.0.1", "--host", "127.0.0.1", "--http-port", "0",
-         "--https-port", "0", "--registration-port", "0", "--management-port", "0",
-         "--api-port", "0",
-         "--algorithm", "EC"],
-        env=environment, check=True, capture_output=True, timeout=60,
-    )  # fmt: skip
+        [
+            *central,
+            "init",
+            "DEV",
+            "127.0.0.1",
+            "--host",
+            "127.0.0.1",
+            "--http-port",
+            "0",
+            "--https-port",
+            "0",
+            "--registration-port",
+            "0",
+            "--management-port",
+            "0",
+            "--api-port",
+            "0",
+            "--algorithm",
+            "EC",
+        ],
+        env=environment,
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
     with subprocess.Popen(
         [*central, "run"],
         env=environment,

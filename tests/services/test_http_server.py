@@ -50,8 +50,12 @@ def test_target_header_case_and_order_reach_the_handler_untouched() -> None:
     assert seen[0].method == "PATCH"
     assert seen[0].target == "/r1/%2e%2E/a//b/../c%20d?x=%zz&&y"
     assert seen[0].headers == (
-        ("hOsT", "h"), ("X-B", "2"), ("x-a", "1"), ("X-b", "3"), ("Content-Length", "0")
-    )  # fmt: skip
+        ("hOsT", "h"),
+        ("X-B", "2"),
+        ("x-a", "1"),
+        ("X-b", "3"),
+        ("Content-Length", "0"),
+    )
     assert seen[0].header("x-B") == "3"
     assert seen[0].header_values("x-b") == ("2", "3")
     assert seen[0].header("none") is None
@@ -287,7 +291,7 @@ def test_unwanted_body_that_is_too_long_closes() -> None:
         (b"GET / HTTP/1.1\r\nHost: h\r\na: %b\r\n\r\n" % (b"x" * 66_000), 431),
         (b"GET / HTTP/1.1\r\nHost: h\r\na: %b" % (b"x" * 200_000), 431),
     ],
-)  # fmt: skip
+)
 def test_broken_requests_are_refused_and_nothing_after_them_is_read(
     sent: bytes, status: int
 ) -> None:

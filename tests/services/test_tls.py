@@ -116,8 +116,9 @@ def test_servers_see_each_others_certificate_and_chain(
 
         async with listening(peer_port(server_keys)) as port, calling() as client:
             tls = peer_tls(peer(client_keys))
-            found = await client.fetch("POST", port.url, body=b"x" * 100_000, tls=tls,
-                                       verify_peer=verify)  # fmt: skip
+            found = await client.fetch(
+                "POST", port.url, body=b"x" * 100_000, tls=tls, verify_peer=verify
+            )
             assert len(found.body) == 100_000
             caller = port.peers[0]
             assert caller.tls
@@ -195,8 +196,10 @@ def test_different_tls_identities_never_share_a_connection() -> None:
             for keys in (EC, RSA, EC):
                 await client.fetch("GET", port.url, tls=peer_tls(peer(keys)))
             assert [caller.certificate for caller in port.peers] == [
-                peer(EC).der, peer(RSA).der, peer(EC).der
-            ]  # fmt: skip
+                peer(EC).der,
+                peer(RSA).der,
+                peer(EC).der,
+            ]
             assert port.server.connections == 3
 
     run(scenario())
@@ -221,8 +224,7 @@ def test_client_without_certificate_or_of_an_unknown_authority_is_refused() -> N
 
 def test_expired_client_certificate_is_refused() -> None:
     past = datetime.now(UTC) - timedelta(days=30)  # noqa: TID251 - TLS reads the real clock
-    expired = as_tls(lab().auth_certificate(SERVER, at=past, days=5),
-                     lab().issuing.certificate.der)  # fmt: skip
+    expired = as_tls(lab().auth_certificate(SERVER, at=past, days=5), lab().issuing.certificate.der)
 
     async def scenario() -> None:
         async with listening(peer_port()) as port, calling() as client:
@@ -262,8 +264,10 @@ def test_own_client_speaks_nothing_but_tls_1_2_with_the_three_suites() -> None:
     context = peer_client_context(peer().key, peer().chain)
     names = [cipher["name"] for cipher in context.get_ciphers()]
     assert [name for name in names if not name.startswith("TLS_")] == [
-        "ECDHE-RSA-AES256-SHA384", "DHE-RSA-AES256-SHA256", "ECDHE-ECDSA-AES256-SHA384"
-    ]  # fmt: skip
+        "ECDHE-RSA-AES256-SHA384",
+        "DHE-RSA-AES256-SHA256",
+        "ECDHE-ECDSA-AES256-SHA384",
+    ]
     assert context.minimum_version == context.maximum_version == ssl.TLSVersion.TLSv1_2
     assert context.options & ssl.OP_NO_RENEGOTIATION
 
@@ -274,13 +278,22 @@ async def s_client(port: int, tmp_path: Path, *options: str) -> str:
     (tmp_path / "key.pem").write_bytes(identity.key)
     (tmp_path / "chain.pem").write_bytes(identity.chain)
     process = await asyncio.create_subprocess_exec(
-        "openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-key", "key.pem",
-        "-cert", "chain.pem", "-cert_chain", "chain.pem", *options,
+        "openssl",
+        "s_client",
+        "-connect",
+        f"127.0.0.1:{port}",
+        "-key",
+        "key.pem",
+        "-cert",
+        "chain.pem",
+        "-cert_chain",
+        "chain.pem",
+        *options,
         cwd=tmp_path,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
+    )
     out, _ = await process.communicate(b"Q\n")
     return out.decode(errors="replace")
 

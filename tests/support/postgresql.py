@@ -54,19 +54,35 @@ class PostgresqlServer:
     def start(self) -> None:
         """Start the server and wait until it accepts connections."""
         _run(
-            "pg_ctl", "start", "-w", "-t", str(_START_SECONDS), "-s",
-            "-D", str(self.directory / "data"),
-            "-l", str(self.directory / "server.log"),
+            "pg_ctl",
+            "start",
+            "-w",
+            "-t",
+            str(_START_SECONDS),
+            "-s",
+            "-D",
+            str(self.directory / "data"),
+            "-l",
+            str(self.directory / "server.log"),
             # A test survives the crash of the server, not of the machine: nothing needs the disk.
-            "-o", f"-k {self.directory} -c listen_addresses= -c fsync=off",
-        )  # fmt: skip
+            "-o",
+            f"-k {self.directory} -c listen_addresses= -c fsync=off",
+        )
 
     def stop(self) -> None:
         """Stop the server at once, breaking its connections, as a crash would."""
         _run(
-            "pg_ctl", "stop", "-w", "-t", str(_START_SECONDS), "-s", "-m", "immediate",
-            "-D", str(self.directory / "data"),
-        )  # fmt: skip
+            "pg_ctl",
+            "stop",
+            "-w",
+            "-t",
+            str(_START_SECONDS),
+            "-s",
+            "-m",
+            "immediate",
+            "-D",
+            str(self.directory / "data"),
+        )
 
 
 @pytest.fixture(scope="session")
@@ -86,9 +102,18 @@ def running_server() -> Iterator[PostgresqlServer]:
             account = pwd.getpwnam("postgres")
             os.chown(directory, account.pw_uid, account.pw_gid)
         _run(
-            "initdb", "-D", str(directory / "data"), "-U", "postgres", "-A", "trust",
-            "-E", "UTF8", "--locale=C", "--no-sync",
-        )  # fmt: skip
+            "initdb",
+            "-D",
+            str(directory / "data"),
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+        )
         server = PostgresqlServer(directory)
         server.start()
         try:

@@ -42,7 +42,7 @@ class AuditLog:
         except OSError as error:
             raise ConfigurationError(f"the audit log can't be written: {error}") from error
 
-    def write(  # noqa: PLR0913 - the keys of a line
+    def write(
         self,
         event: str,
         *,

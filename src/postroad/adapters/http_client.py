@@ -63,7 +63,7 @@ class HttpClient:
         self._deadlines = Deadlines()
         self._web: dict[str, ClientTls] = {}
 
-    async def fetch(  # noqa: PLR0913 - the parts of one request
+    async def fetch(
         self,
         method: str,
         url: str,
@@ -107,7 +107,7 @@ class HttpClient:
         except TimeoutError as error:
             raise UnavailablePeer(f"{url} gave no answer within {timeout} s") from error
 
-    async def open(  # noqa: PLR0913 - the parts of one request
+    async def open(
         self,
         method: str,
         url: str | Url,
@@ -210,7 +210,7 @@ class HttpClient:
             connection.abort()
             raise
 
-    def exchange(  # noqa: PLR0913 - the parts of one request
+    def exchange(
         self,
         connection: ClientConnection,
         method: str,

@@ -96,7 +96,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._end_by_close(None)
         return False
 
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+    def get_buffer(self, _sizehint: int) -> memoryview:
         """Lend the client's one buffer; what comes into it is parsed before anybody else reads."""
         return self._pool.incoming
 

@@ -153,7 +153,7 @@ class ServerConnection(asyncio.BufferedProtocol):
         name = self._transport.get_extra_info("peername")
         return str(name[0]) if isinstance(name, tuple) else ""
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+    def connection_lost(self, _exc: Exception | None) -> None:
         """Tell the handler, if one is running, and forget the connection."""
         self._lost = True
         self._phase = Phase.CLOSING
@@ -176,7 +176,7 @@ class ServerConnection(asyncio.BufferedProtocol):
         # in TLS there is no half-closed state
         return self._current is not None and self._peer is not None and not self._peer.tls
 
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+    def get_buffer(self, _sizehint: int) -> memoryview:
         """Lend the server's one buffer; what comes into it is parsed before anybody else reads."""
         return self._owner.incoming
 

@@ -43,7 +43,7 @@ class RequestHead:
 
     __slots__ = ("expects_continue", "headers", "keep_alive", "method", "modern", "target")
 
-    def __init__(  # noqa: PLR0913 - the parts of a head, made once per request
+    def __init__(
         self,
         method: str,
         target: str,

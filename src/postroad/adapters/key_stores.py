@@ -140,7 +140,7 @@ class SoftwareKeyStore:
         self._files.change_pin(old, new)
         self.close()
 
-    def generate(self, label: str, algorithm: KeyAlgorithm) -> tuple[str, PrivateKey]:  # noqa: ARG002 - as every key store
+    def generate(self, _label: str, algorithm: KeyAlgorithm) -> tuple[str, PrivateKey]:
         """Make a key; its file is durable when this returns."""
         key_id = new_key_id()
         bits = _RSA_BITS.get(algorithm)

@@ -151,7 +151,7 @@ class Pkcs11Token:
 
     # --- PIN -------------------------------------------------------------------------------------
 
-    def initialise(self, pin: str) -> None:  # noqa: ARG002 - as every key store
+    def initialise(self, _pin: str) -> None:
         """Refused: a hardware token gets its first PIN from the vendor's tool."""
         raise ConfigurationError(
             "a hardware token is initialised with the vendor's tool",

@@ -58,25 +58,19 @@ class PeerChains:
         return chain
 
 
-class SwitchableContext(ssl.SSLContext):
-    """A stand-in that makes each connection with the context that is current at that moment.
-
-    The event loop takes one context per listener and asks it for a TLS object per connection; here
-    that question is passed on, so that keys and anchors change without closing the port.
-    """
+class _StandIn(ssl.SSLContext):
+    """A context that asks another one for each connection's TLS object."""
 
     current: ssl.SSLContext
+    session: ssl.SSLSession | None = None
+    """What a connection may resume (of a client)."""
 
     @classmethod
     def around(cls, context: ssl.SSLContext) -> Self:
-        """Build a stand-in for a context (of a server)."""
-        stand_in = cls(ssl.PROTOCOL_TLS_SERVER)
+        """Build a stand-in for a context."""
+        stand_in = cls(context.protocol)
         stand_in.current = context
         return stand_in
-
-    def switch(self, context: ssl.SSLContext) -> None:
-        """Use ``context`` from the next connection on."""
-        self.current = context
 
     def wrap_bio(
         self,
@@ -87,39 +81,29 @@ class SwitchableContext(ssl.SSLContext):
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLObject:
         """Begin a TLS connection with the current context."""
-        return self.current.wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+        return self.current.wrap_bio(
+            incoming, outgoing, server_side, server_hostname, session or self.session
+        )
 
 
-class ResumingContext(ssl.SSLContext):
+class SwitchableContext(_StandIn):
+    """A stand-in that makes each connection with the context that is current at that moment.
+
+    The event loop takes one context per listener and asks it for a TLS object per connection; here
+    that question is passed on, so that keys and anchors change without closing the port.
+    """
+
+    def switch(self, context: ssl.SSLContext) -> None:
+        """Use ``context`` from the next connection on."""
+        self.current = context
+
+
+class ResumingContext(_StandIn):
     """A stand-in for calls to one destination: offers the last TLS session for resumption.
 
     A resumed handshake costs an eighth of a full one, and peers that close after each answer make
     it the common case. The certificate remembered in the session is judged again each time.
     """
-
-    real: ssl.SSLContext
-    session: ssl.SSLSession | None
-
-    @classmethod
-    def around(cls, context: ssl.SSLContext) -> Self:
-        """Build a stand-in for a context (of a client)."""
-        stand_in = cls(ssl.PROTOCOL_TLS_CLIENT)
-        stand_in.real = context
-        stand_in.session = None
-        return stand_in
-
-    def wrap_bio(
-        self,
-        incoming: ssl.MemoryBIO,
-        outgoing: ssl.MemoryBIO,
-        server_side: bool = False,  # noqa: FBT001, FBT002 - the signature of ssl.SSLContext
-        server_hostname: str | bytes | None = None,
-        session: ssl.SSLSession | None = None,
-    ) -> ssl.SSLObject:
-        """Begin a TLS connection, resuming the last session if there is one."""
-        return self.real.wrap_bio(
-            incoming, outgoing, server_side, server_hostname, session or self.session
-        )
 
     def keep(self, ssl_object: ssl.SSLObject) -> None:
         """Remember the session of a connection whose peer was accepted."""

@@ -49,7 +49,7 @@ _PROPAGATOR: Final = TraceContextTextMapPropagator()
 class Tracer:
     """Begins traces, and sends to ``endpoint`` (a URL) those that are sampled."""
 
-    def __init__(  # noqa: PLR0913 - what operators may choose
+    def __init__(
         self,
         endpoint: str,
         *,

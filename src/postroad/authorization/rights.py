@@ -137,7 +137,7 @@ class Denied:
     detail: str
 
 
-def decide_access(  # noqa: PLR0913, PLR0917 - the parts of one question
+def decide_access(  # noqa: PLR0917 - the parts of one question
     client: ClientId,
     service: ServiceId,
     method: str | None,

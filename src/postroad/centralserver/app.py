@@ -84,7 +84,7 @@ async def serve(
     logger("central").info("stopped")
 
 
-async def _serve(  # noqa: PLR0913, PLR0917 - what was opened
+async def _serve(  # noqa: PLR0917 - what was opened
     node: CentralServerNode,
     login: TokenLogin,
     stop: asyncio.Event,

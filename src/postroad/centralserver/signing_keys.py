@@ -218,7 +218,7 @@ def initialize_token(directory: Path, pin: str) -> bool:
     return True
 
 
-def generate_signing_key(  # noqa: PLR0913 - which key, where, and by whom
+def generate_signing_key(
     engine: Engine,
     token: SigningToken,
     source_type: SourceType,

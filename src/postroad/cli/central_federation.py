@@ -91,9 +91,11 @@ def list_anchors(home: Path, *, as_json: bool) -> None:
             for row in list_trusted_anchors(session)
         ]
     show(
-        "Trusted anchors", ("instance", "fingerprint", "generated_at", "addresses"), rows,
+        "Trusted anchors",
+        ("instance", "fingerprint", "generated_at", "addresses"),
+        rows,
         as_json=as_json,
-    )  # fmt: skip
+    )
 
 
 @trusted_anchor.command("export")

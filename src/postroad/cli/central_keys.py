@@ -95,9 +95,11 @@ def list_keys(home: Path, *, as_json: bool) -> None:
             for row in sources.list_signing_keys(session, node.settings.central.node_name)
         ]
     show(
-        "Signing keys", ("source", "key", "algorithm", "active", "generated_at"), rows,
+        "Signing keys",
+        ("source", "key", "algorithm", "active", "generated_at"),
+        rows,
         as_json=as_json,
-    )  # fmt: skip
+    )
 
 
 @click.group("anchor")

@@ -91,9 +91,11 @@ def show_log(moment: str, output: Path | None, home: Path, *, as_json: bool) -> 
     if not as_json:
         click.echo(f"entry {end.sequence} was the last; its hash is {end.entry_hash}")
     show(
-        "Published", ("node", "since", "stamp", "entry", "shared_parameters_sha256"), rows,
+        "Published",
+        ("node", "since", "stamp", "entry", "shared_parameters_sha256"),
+        rows,
         as_json=as_json,
-    )  # fmt: skip
+    )
     if output is not None:
         _write(output, data or b"")
 

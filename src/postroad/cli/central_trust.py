@@ -109,9 +109,15 @@ def list_cas(home: Path, *, as_json: bool) -> None:
             for certificate in row.certificates
         ]
     columns = (
-        "id", "name", "profile", "authentication_only", "ca_id", "kind", "subject",
+        "id",
+        "name",
+        "profile",
+        "authentication_only",
+        "ca_id",
+        "kind",
+        "subject",
         "ocsp_responders",
-    )  # fmt: skip
+    )
     show("Certification services", columns, rows, as_json=as_json)
 
 

@@ -34,15 +34,11 @@ _COMMANDS = {
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are used."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+    def list_commands(self, _ctx: click.Context) -> list[str]:
         """Return the names in the order shown by ``--help``."""
         return sorted(_COMMANDS)
 
-    def get_command(
-        self,
-        ctx: click.Context,  # noqa: ARG002 - click's signature
-        cmd_name: str,
-    ) -> click.Command | None:
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command's module and return its ``command``."""
         entry = _COMMANDS.get(cmd_name)
         if entry is None:
@@ -55,7 +51,7 @@ class LazyGroup(click.Group):
 
     def format_commands(
         self,
-        ctx: click.Context,  # noqa: ARG002 - click's signature
+        _ctx: click.Context,
         formatter: click.HelpFormatter,
     ) -> None:
         """List the commands without importing any of them."""

@@ -322,7 +322,7 @@ def check_key_strength(key: PublicKey | PrivateKey, *, allow_legacy: bool = Fals
         )
 
 
-def verify_signature(  # noqa: PLR0913 - one proof and how to read it
+def verify_signature(
     public_key: PublicKey,
     algorithm: SignatureAlgorithm,
     signature: bytes,
@@ -364,7 +364,7 @@ def _verify_rsa(
         raise _wrong_value(algorithm) from None
 
 
-def _verify_ecdsa(  # noqa: PLR0913 - one proof and how to read it
+def _verify_ecdsa(
     public_key: ec.EllipticCurvePublicKey,
     algorithm: SignatureAlgorithm,
     signature: bytes,

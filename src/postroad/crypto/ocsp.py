@@ -213,7 +213,7 @@ def _cert_id(single: ocsp.OCSPSingleResponse) -> CertId | None:
     return CertId(single.issuer_name_hash, single.issuer_key_hash, single.serial_number)
 
 
-def verify_ocsp(  # noqa: PLR0913 - the parts of one judgement
+def verify_ocsp(
     response: OcspResponse,
     subject: Certificate,
     issuer: Certificate,
@@ -264,7 +264,7 @@ def require_good(verified: VerifiedOcsp) -> None:
     raise TrustError(message, code=FaultCode.CERT_VALIDATION)
 
 
-def verify_responder(  # noqa: PLR0913 - the parts of one judgement
+def verify_responder(
     response: OcspResponse,
     subject: Certificate,
     issuer: Certificate,
@@ -283,7 +283,7 @@ def verify_responder(  # noqa: PLR0913 - the parts of one judgement
 
 
 @lru_cache(maxsize=256)
-def _responder(  # noqa: PLR0913, PLR0917 - the key of the memory
+def _responder(  # noqa: PLR0917 - the key of the memory
     response: OcspResponse,
     subject: Certificate,
     issuer: Certificate,

@@ -55,7 +55,7 @@ class Answer:
             return self.body.decode("utf-8", "replace")
 
 
-def call(  # noqa: PLR0913 - what a call consists of
+def call(
     url: str,
     method: str,
     path: str,

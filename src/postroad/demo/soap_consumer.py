@@ -36,7 +36,7 @@ class SoapAnswer:
         return self.document.xml.decode("utf-8", "replace")
 
 
-def call_soap(  # noqa: PLR0913 - what a call consists of
+def call_soap(
     url: str,
     operation: str,
     content: str = "",

@@ -100,7 +100,7 @@ class MessageRecord(msgspec.Struct, frozen=True, kw_only=True):
         return False
 
 
-def build_record(  # noqa: PLR0913 - the parts of one signed message
+def build_record(
     party: ClientId,
     *,
     query_id: str,

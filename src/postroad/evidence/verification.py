@@ -116,7 +116,7 @@ class VerifiedSignature(msgspec.Struct, frozen=True, kw_only=True):
         return self.path[1]
 
 
-def verify_message_signature(  # noqa: PLR0913 - the parts of one judgement
+def verify_message_signature(
     document: SignatureDocument,
     *,
     signer: ClientId,
@@ -171,7 +171,7 @@ def _may_come_again(
     )
 
 
-def verify_signature_at(  # noqa: PLR0913 - the parts of one judgement
+def verify_signature_at(
     signature: SignatureFacts,
     document: SignatureDocument,
     *,
@@ -197,7 +197,7 @@ def verify_signature_at(  # noqa: PLR0913 - the parts of one judgement
     )
 
 
-def _verify(  # noqa: PLR0913 - the parts of one judgement
+def _verify(
     signature: SignatureFacts,
     document: SignatureDocument,
     *,
@@ -370,7 +370,7 @@ def _require_all_covered(signature: SignatureFacts, parts: Mapping[str, PartDige
         raise malformed(f"it does not cover {', '.join(uncovered)}")
 
 
-def _verify_status(  # noqa: PLR0913 - the parts of one judgement
+def _verify_status(
     evidence: CertificateEvidence,
     subject: Certificate,
     issuer: Certificate,

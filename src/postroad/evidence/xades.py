@@ -106,7 +106,7 @@ class PreparedSignature:
         ).encode()
 
 
-def prepare_signature(  # noqa: PLR0913 - the parts of one signature
+def prepare_signature(
     *,
     reference_uri: str,
     reference_digest: bytes,

@@ -356,7 +356,7 @@ def encode_directory(
     return _joined(head) + signed + _joined(tail)
 
 
-def sign_directory(  # noqa: PLR0913 - key, boundaries and digests of one directory
+def sign_directory(
     directory: SignedDirectory,
     *,
     boundaries: tuple[str, str],

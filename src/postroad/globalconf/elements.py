@@ -11,12 +11,12 @@ import binascii
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from postroad.errors import FaultCode, MalformedInput
+from postroad.errors import ConfigurationError, FaultCode, MalformedInput
 from postroad.identifiers import ClientId, SubsystemId, client_id
 from postroad.wire import xml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from postroad.wire.xml import Element
 
@@ -204,3 +204,17 @@ class XmlText:
             return ("\n".join(self._lines) + "\n").encode("utf-8")
         except UnicodeEncodeError:
             raise malformed("a text holds characters that XML can't carry") from None
+
+    def encode_readable(
+        self, parse: Callable[[bytes, int], object], *, version: int, what: str
+    ) -> bytes:
+        """The whole document, once it reads back; raises ``ConfigurationError`` if it doesn't."""
+        try:
+            data = self.encode()
+            parse(data, version)
+        except MalformedInput as error:
+            raise ConfigurationError(
+                f"{what} can't be written in version {version}: {error}",
+                code=FaultCode.MALFORMED_GLOBAL_CONF,
+            ) from error
+        return data

@@ -204,7 +204,7 @@ class PreparedConfiguration:
         )
 
 
-def generate(  # noqa: PLR0913 - the two keys and the sources of all that isn't pure
+def generate(
     snapshot: RegistrySnapshot,
     *,
     at: datetime,

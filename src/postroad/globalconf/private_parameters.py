@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from postroad.errors import ConfigurationError, FaultCode, MalformedInput
 from postroad.globalconf import elements
 from postroad.globalconf.anchor import Anchor, parse_anchor_element, write_anchor_content
 from postroad.globalconf.elements import XmlText, malformed
@@ -75,15 +74,9 @@ class PrivateParameters:
                 out.data("authCertRegServiceCert", service.registration_certificate)
                 out.client("managementRequestServiceProviderId", service.provider)
             out.leaf("timeStampingIntervalSeconds", str(self.timestamping_interval_seconds))
-        try:
-            data = out.encode()
-            PrivateParameters.parse(data, version)
-        except MalformedInput as error:
-            raise ConfigurationError(
-                f"private parameters can't be written in version {version}: {error}",
-                code=FaultCode.MALFORMED_GLOBAL_CONF,
-            ) from error
-        return data
+        return out.encode_readable(
+            PrivateParameters.parse, version=version, what="private parameters"
+        )
 
 
 def _schema(version: int) -> str:

@@ -63,7 +63,7 @@ class Republished:
     left_out: tuple[str, ...] = ()
 
 
-def republish(  # noqa: PLR0913 - one generation of one version of one instance
+def republish(
     stored: Mapping[str, Mapping[str, StoredPart]],
     proxy: PublishingProxy,
     *,

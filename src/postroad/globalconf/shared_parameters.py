@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from postroad.errors import ConfigurationError, FaultCode, MalformedInput
+from postroad.errors import MalformedInput
 from postroad.globalconf import elements
 from postroad.globalconf.elements import XmlText, malformed
 from postroad.globalconf.shared_reading import (
@@ -138,15 +138,9 @@ class SharedParameters:
             for group in self.global_groups:
                 write_group(out, group)
             write_settings(out, self.global_settings)
-        try:
-            data = out.encode()
-            SharedParameters.parse(data, version)
-        except MalformedInput as error:
-            raise ConfigurationError(
-                f"shared parameters can't be written in version {version}: {error}",
-                code=FaultCode.MALFORMED_GLOBAL_CONF,
-            ) from error
-        return data
+        return out.encode_readable(
+            SharedParameters.parse, version=version, what="shared parameters"
+        )
 
 
 def _schema(version: int) -> str:

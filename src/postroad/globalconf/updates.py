@@ -88,7 +88,7 @@ class UpdateOutcome:
         return errors[-1] if errors else _no_location()
 
 
-def update_instance(  # noqa: PLR0913 - what is known, and how to ask
+def update_instance(
     anchor: Anchor,
     scope: UpdateScope,
     *,

@@ -115,7 +115,7 @@ class _Body:
         found._stream.close()
         return found
 
-    def start(self, name: str, attributes: Mapping[str, str]) -> None:  # noqa: ARG002 - none matters
+    def start(self, name: str, _attributes: Mapping[str, str]) -> None:
         """An element begins."""
         self._depth += 1
         self._stream.tell_text(wanted=False)
@@ -132,7 +132,7 @@ class _Body:
             case _:
                 pass
 
-    def end(self, name: str) -> None:  # noqa: ARG002 - the depth tells
+    def end(self, _name: str) -> None:
         """An element ends."""
         if self._depth == 2 and self._in_body:
             self._in_body, self.body_end = False, self._stream.position

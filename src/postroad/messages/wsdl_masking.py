@@ -77,7 +77,7 @@ class _AddressFinder:
         self.stream = XmlStream(self, limits=limits, code=FaultCode.INTERNAL_ERROR)
         self.places: list[int] = []
 
-    def start(self, name: str, attributes: Mapping[str, str]) -> None:  # noqa: ARG002 - its place matters
+    def start(self, name: str, _attributes: Mapping[str, str]) -> None:
         """An element begins."""
         if name in _ADDRESSES:
             self.places.append(self.stream.position)

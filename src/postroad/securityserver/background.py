@@ -128,7 +128,7 @@ class UnverifiedWeb:
         self._context = provider_client_context()
         self._by_host: dict[str | None, ClientTls] = {}
 
-    async def fetch(  # noqa: PLR0913 - the parts of one request, as in the port
+    async def fetch(
         self,
         method: str,
         url: str,

@@ -44,7 +44,7 @@ class _Exchange(Protocol):
         ...
 
 
-def loggable(  # noqa: PLR0913, PLR0917 - the parts of one message
+def loggable(  # noqa: PLR0917 - the parts of one message
     rules: MessageLogSection,
     side: Side,
     direction: Direction,

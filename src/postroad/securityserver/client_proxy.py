@@ -6,9 +6,8 @@ is answered only when everything the provider's server sent has been verified an
 
 from __future__ import annotations
 
-import time
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from postroad.crypto.algorithms import DigestAlgorithm
@@ -20,16 +19,14 @@ from postroad.errors import (
     RemoteFault,
     UnavailablePeer,
 )
-from postroad.evidence.verification import VerificationCache, verify_message_signature
 from postroad.messages.decoder import TransportDecoder
 from postroad.messages.encoder import TransportEncoder
 from postroad.messages.events import Direction
 from postroad.messages.faults import CLIENT_SIDE, fault_of, parse_soap_fault, remote_fault
-from postroad.securityserver.body_logging import loggable
 from postroad.securityserver.consumer_authentication import check_consumer
-from postroad.securityserver.flood_limits import FloodLimit
+from postroad.securityserver.message_proxy import MessageProxy, note_request
 from postroad.securityserver.messagelog.records import Direction as LogDirection
-from postroad.securityserver.messagelog.records import Side, build_record
+from postroad.securityserver.messagelog.records import Side
 from postroad.securityserver.resources import Resources
 from postroad.securityserver.rest_consumer import RestConsumer
 from postroad.securityserver.signing import MessageSignature
@@ -52,21 +49,14 @@ from postroad.wire.mime import MediaType
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
-    from pathlib import Path
 
     from postroad.adapters.http_exchange import Request, Responder
-    from postroad.clock import Clock
-    from postroad.fault_table import Dialect
     from postroad.globalconf.view import ProviderServer
     from postroad.identifiers import ClientId, SecurityServerId, ServiceId
-    from postroad.ports import MessageLogPort
     from postroad.securityserver.consumer_exchange import ConsumerExchange, Message
     from postroad.securityserver.exchange_report import ExchangeReport
     from postroad.securityserver.outgoing import OutgoingExchange, ProviderConnector
-    from postroad.securityserver.settings import Settings
-    from postroad.securityserver.signing import BatchingSigner
     from postroad.securityserver.snapshots import Snapshot
-    from postroad.securityserver.transport import Attachment
     from postroad.wire.headers import HeaderList
 
 REST_PREFIX: Final = "/r1/"
@@ -74,14 +64,11 @@ _MAX_FAULT: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClientProxy:
+class ClientProxy(MessageProxy):
     """What the client's side needs from outside."""
 
-    settings: Settings
-    clock: Clock
-    snapshot: Callable[[], Snapshot]
-    signer: BatchingSigner
-    log: MessageLogPort
+    side = Side.CLIENT
+
     connector: ProviderConnector
     judge_provider: Callable[[Snapshot, ClientId, str, tuple[bytes, ...]], Awaitable[str]]
     """Judge a provider's server (host and chain shown) for hosting a provider; returns its name."""
@@ -90,18 +77,7 @@ class ClientProxy:
     choose_servers: Callable[
         [Snapshot, ServiceId, SecurityServerId | None], Sequence[ProviderServer]
     ]
-    new_id: Callable[[], str]
-    dialect: Dialect
     internal_certificate: Callable[[], bytes | None]
-    flood: FloodLimit = field(default_factory=lambda: FloodLimit(0.0, time.monotonic))
-    """How often one client may ask."""
-    cache: VerificationCache = field(default_factory=VerificationCache)
-    """Verdicts on signatures of a moment ago; the roles of one process may share it."""
-
-    @property
-    def spool(self) -> Path:
-        """Where large bodies wait."""
-        return self.settings.spool_path
 
 
 async def serve_consumer(
@@ -170,7 +146,7 @@ async def _exchange(
     12. it is logged durably
     """
     message = await consumer.read()  # (1)
-    _note_request(report, message)
+    note_request(report, message)
     report.trace.step("authorise")
     snapshot, at = proxy.snapshot(), proxy.clock.now()
     snapshot.globalconf.ensure_valid(at)  # (2)
@@ -205,19 +181,18 @@ async def _exchange(
         message.client.member, message_parts(block, attachments)
     )
     report.trace.step("log")
-    await _log(proxy, message, LogDirection.REQUEST, block, attachments, signature)  # (9)
+    await proxy.log_message(message, LogDirection.REQUEST, block, attachments, signature)  # (9)
     report.trace.step("receive")
     await provider.finish(unsent + signature_parts(encoder, signature))
     received = await _receive(proxy, provider, consumer, resources, report)  # (10)
     report.facts.note_response(received.block, received.attachments)
     report.trace.answered()
     report.trace.step("verify")
-    _verify_signature(proxy, proxy.snapshot(), message, received)  # (11)
+    proxy.verify_signature(proxy.snapshot(), received, signer=message.service.client)  # (11)
     report.service_status = consumer.check_answer(received)
     report.response_bytes = received.size
     report.trace.step("log")
-    await _log(  # (12)
-        proxy,
+    await proxy.log_message(  # (12)
         message,
         LogDirection.RESPONSE,
         received.block,
@@ -225,15 +200,6 @@ async def _exchange(
         MessageSignature(received.signature, received.hash_chain_result, received.hash_chain),
     )
     return received
-
-
-def _note_request(report: ExchangeReport, message: Message) -> None:
-    report.method = message.method
-    report.client = str(message.client)
-    report.service = str(message.service)
-    report.query_id = message.query_id
-    report.request_id = message.request_id
-    report.facts.message = message
 
 
 def check_client(
@@ -271,7 +237,7 @@ def _transport_headers(
     )
 
 
-async def _send_message(  # noqa: PLR0913, PLR0917 - everything that goes into the request
+async def _send_message(  # noqa: PLR0917 - everything that goes into the request
     proxy: ClientProxy,
     provider: OutgoingExchange,
     encoder: TransportEncoder,
@@ -308,31 +274,6 @@ async def _read_early_fault(
         code=FaultCode.INVALID_MESSAGE,
         prefix=(FaultCode.SERVICE_FAILED.value,),
     )
-
-
-def _log(  # noqa: PLR0913, PLR0917 - the parts of one record
-    proxy: ClientProxy,
-    message: Message,
-    direction: LogDirection,
-    block: bytes,
-    attachments: Sequence[Attachment],
-    signature: MessageSignature,
-) -> Awaitable[int]:
-    kept = loggable(proxy.settings.message_log, Side.CLIENT, direction, message, block, attachments)
-    record = build_record(
-        message.client,
-        query_id=message.query_id,
-        request_id=message.request_id,
-        direction=direction,
-        side=Side.CLIENT,
-        message=kept.message,
-        signature=signature.signature,
-        created_at=proxy.clock.now(),
-        attachments=kept.attachments,
-        hash_chain_result=signature.hash_chain_result,
-        hash_chain=signature.hash_chain,
-    )
-    return proxy.log.append(record)
 
 
 async def _receive(
@@ -404,24 +345,6 @@ def _check_hash_algorithm(headers: HeaderList) -> None:
             f"the answer's parts are hashed with {name!r}, not with SHA-512",
             code=FaultCode.INVALID_MESSAGE,
         )
-
-
-def _verify_signature(
-    proxy: ClientProxy, snapshot: Snapshot, message: Message, received: ReceivedMessage
-) -> None:
-    """Step 11: the provider's member signed exactly what arrived."""
-    try:
-        verify_message_signature(
-            received.document,
-            signer=message.service.client,
-            parts=received.parts,
-            globalconf=snapshot.globalconf,
-            at=proxy.clock.now(),
-            cache=proxy.cache,
-        )
-    except PostroadError as error:
-        error.within(FaultCode.SIGNATURE_VERIFICATION.value)
-        raise
 
 
 async def refuse_consumer(

@@ -104,7 +104,7 @@ class ConfigurationClient:
     A configuration proxy gives the one ``version`` to be asked for, of any kind of source.
     """
 
-    def __init__(  # noqa: PLR0913 - two places, two ports, a filter and the dice
+    def __init__(
         self,
         *,
         anchor_path: Path,

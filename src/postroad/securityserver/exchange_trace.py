@@ -68,7 +68,7 @@ class NoTrace:
     def step(self, name: str) -> None:
         """Note nothing."""
 
-    def ask(self, name: str) -> HeaderList:  # noqa: ARG002 - the protocol's signature
+    def ask(self, _name: str) -> HeaderList:
         """Pass nothing on."""
         return ()
 

@@ -90,7 +90,7 @@ class ManagementClient:
     ``new_id`` gives a query id and ``new_boundary`` a MIME boundary, both never the same twice.
     """
 
-    def __init__(  # noqa: PLR0913 - all that a request is made with
+    def __init__(
         self,
         server_id: SecurityServerId,
         *,

@@ -40,7 +40,7 @@ PARALLEL_FETCHES: Final = 4
 class OcspJob:
     """Fetches OCSP responses when they are due: new certificates at once, the others regularly."""
 
-    def __init__(  # noqa: PLR0913 - what it asks, and what it is asked by
+    def __init__(
         self,
         *,
         certificates: Callable[[], Awaitable[tuple[KeyCertificate, ...]]],

@@ -81,7 +81,7 @@ class ProviderConnector(Protocol):
 class ServiceCaller(Protocol):
     """Opens exchanges with the information systems behind this server."""
 
-    async def open(  # noqa: PLR0913 - the parts of one request
+    async def open(
         self,
         method: str,
         url: str,
@@ -99,7 +99,7 @@ class ServiceCaller(Protocol):
         ...
 
 
-async def open_service(  # noqa: PLR0913 - the parts of one request
+async def open_service(
     services: ServiceCaller,
     method: str,
     url: str,

@@ -44,7 +44,7 @@ class PeerConnector:
     None speaks plain HTTP.
     """
 
-    def __init__(  # noqa: PLR0913 - the composition root sets each once
+    def __init__(
         self,
         client: HttpClient,
         tls: Callable[[], ClientTls | None],

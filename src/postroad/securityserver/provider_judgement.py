@@ -159,7 +159,7 @@ class ProviderJudge:
         except TrustError:
             return await self._verify_anew(snapshot, chain, needed, known, provider, host)
 
-    async def _verify_anew(  # noqa: PLR0913, PLR0917 - the evidence, and where more of it is
+    async def _verify_anew(  # noqa: PLR0917 - the evidence, and where more of it is
         self,
         snapshot: Snapshot,
         chain: Sequence[Certificate],

@@ -43,7 +43,7 @@ class RestConsumer:
 
     is_soap = False
 
-    def __init__(  # noqa: PLR0913 - what one exchange needs
+    def __init__(
         self,
         request: Request,
         *,
@@ -106,7 +106,7 @@ class RestConsumer:
             encoder.body_end()
             await body.finish()
 
-    def expect(self, headers: HeaderList) -> None:  # noqa: ARG002 - nothing of them matters here
+    def expect(self, _headers: HeaderList) -> None:
         """Nothing is put into a package."""
         return
 

@@ -7,7 +7,6 @@ sees nothing that isn't verified, allowed and logged.
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -22,17 +21,15 @@ from postroad.errors import (
     RefusedRequest,
     RemoteFault,
 )
-from postroad.evidence.verification import VerificationCache, verify_message_signature
 from postroad.messages.decoder import TransportDecoder
 from postroad.messages.events import Direction
 from postroad.messages.faults import PROVIDER_SIDE, encode_soap_fault, fault_of
-from postroad.securityserver.body_logging import loggable
 from postroad.securityserver.builtin_services import BuiltinServices
 from postroad.securityserver.client_versions import check_client_version
-from postroad.securityserver.flood_limits import FloodLimit
 from postroad.securityserver.group_membership import group_membership
+from postroad.securityserver.message_proxy import MessageProxy, note_request
 from postroad.securityserver.messagelog.records import Direction as LogDirection
-from postroad.securityserver.messagelog.records import Side, build_record
+from postroad.securityserver.messagelog.records import Side
 from postroad.securityserver.peer_answer import PeerAnswer
 from postroad.securityserver.peer_certificates import PeerVerdicts, certificates_of
 from postroad.securityserver.provider_exchange import Call
@@ -52,22 +49,13 @@ from postroad.securityserver.transport import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-    from pathlib import Path
-
     from postroad.adapters.http_exchange import Request, Responder
-    from postroad.clock import Clock
-    from postroad.fault_table import Dialect
     from postroad.identifiers import ClientId
-    from postroad.ports import MessageLogPort
     from postroad.securityserver.consumer_exchange import Message
     from postroad.securityserver.exchange_report import ExchangeReport
     from postroad.securityserver.outgoing import ServiceCaller
     from postroad.securityserver.provider_exchange import ProviderExchange
-    from postroad.securityserver.settings import Settings
-    from postroad.securityserver.signing import BatchingSigner
     from postroad.securityserver.snapshots import Snapshot
-    from postroad.securityserver.transport import Attachment
 
 _JUDGED_ANEW_AFTER: Final = timedelta(seconds=60)
 """How long a message may take to arrive until its first judgement is made again."""
@@ -78,28 +66,14 @@ _DRAIN_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServerProxy:
+class ServerProxy(MessageProxy):
     """What the provider's side needs from outside."""
 
-    settings: Settings
-    clock: Clock
-    snapshot: Callable[[], Snapshot]
-    signer: BatchingSigner
-    log: MessageLogPort
+    side = Side.SERVER
+
     services: ServiceCaller
     verdicts: PeerVerdicts
-    new_id: Callable[[], str]
-    dialect: Dialect
     builtin: BuiltinServices = field(default_factory=BuiltinServices)
-    flood: FloodLimit = field(default_factory=lambda: FloodLimit(0.0, time.monotonic))
-    """How often one client may ask."""
-    cache: VerificationCache = field(default_factory=VerificationCache)
-    """Verdicts on signatures of a moment ago; the roles of one process may share it."""
-
-    @property
-    def spool(self) -> Path:
-        """Where large bodies wait."""
-        return self.settings.spool_path
 
 
 async def serve_peer(
@@ -166,7 +140,7 @@ async def _exchange(
 
     async def on_message(received: ReceivedMessage) -> None:
         message = provider.read(received)
-        _note_request(report, message)
+        note_request(report, message)
         report.trace.step("authorise")
         judged.append((message, _judge(proxy, first, request, received, provider, message, report)))
         proxy.flood.admit(message.client)
@@ -194,13 +168,14 @@ async def _exchange(
     report.request_bytes = received.size
     report.facts.note_request(received.block, received.attachments)
     report.trace.step("verify")
-    _verify_signature(proxy, snapshot, message, received, report)  # (4)
+    verified = proxy.verify_signature(snapshot, received, signer=message.client)  # (4)
+    report.warnings = verified.warnings
     signature = MessageSignature(
         received.signature, received.hash_chain_result, received.hash_chain
     )
     report.trace.step("log")
-    await _log(  # (5)
-        proxy, message, LogDirection.REQUEST, received.block, received.attachments, signature
+    await proxy.log_message(  # (5)
+        message, LogDirection.REQUEST, received.block, received.attachments, signature
     )
     report.trace.step("call")
     block, attachments = await provider.answer(call, received, answer, report, resources)  # (6)
@@ -212,7 +187,7 @@ async def _exchange(
         message.service.client.member, message_parts(block, attachments)
     )
     report.trace.step("log")
-    await _log(proxy, message, LogDirection.RESPONSE, block, attachments, signature)  # (8)
+    await proxy.log_message(message, LogDirection.RESPONSE, block, attachments, signature)  # (8)
     report.trace.step("answer")
     await answer.finish(signature)
 
@@ -254,16 +229,7 @@ def _check_http(request: Request) -> None:
         )
 
 
-def _note_request(report: ExchangeReport, message: Message) -> None:
-    report.method = message.method
-    report.client = str(message.client)
-    report.service = str(message.service)
-    report.query_id = message.query_id
-    report.request_id = message.request_id
-    report.facts.message = message
-
-
-def _judge(  # noqa: PLR0913, PLR0917 - the evidence, and where its verdict is noted
+def _judge(  # noqa: PLR0917 - the evidence, and where its verdict is noted
     proxy: ServerProxy,
     snapshot: Snapshot,
     request: Request,
@@ -277,7 +243,7 @@ def _judge(  # noqa: PLR0913, PLR0917 - the evidence, and where its verdict is n
     return _decide_call(snapshot, provider, message)
 
 
-def _verify_sender(  # noqa: PLR0913, PLR0917 - the evidence, and where its verdict is noted
+def _verify_sender(  # noqa: PLR0917 - the evidence, and where its verdict is noted
     proxy: ServerProxy,
     snapshot: Snapshot,
     request: Request,
@@ -329,53 +295,6 @@ def _decide_call(snapshot: Snapshot, exchange: ProviderExchange, message: Messag
             code=FaultCode.SERVICE_DISABLED,
         )
     return Call(snapshot, provider, service)
-
-
-def _verify_signature(
-    proxy: ServerProxy,
-    snapshot: Snapshot,
-    message: Message,
-    received: ReceivedMessage,
-    report: ExchangeReport,
-) -> None:
-    try:
-        verified = verify_message_signature(
-            received.document,
-            signer=message.client,
-            parts=received.parts,
-            globalconf=snapshot.globalconf,
-            at=proxy.clock.now(),
-            cache=proxy.cache,
-        )
-    except PostroadError as error:
-        error.within(FaultCode.SIGNATURE_VERIFICATION.value)
-        raise
-    report.warnings = verified.warnings
-
-
-def _log(  # noqa: PLR0913, PLR0917 - the parts of one record
-    proxy: ServerProxy,
-    message: Message,
-    direction: LogDirection,
-    block: bytes,
-    attachments: Sequence[Attachment],
-    signature: MessageSignature,
-) -> Awaitable[int]:
-    kept = loggable(proxy.settings.message_log, Side.SERVER, direction, message, block, attachments)
-    record = build_record(
-        message.service.client,
-        query_id=message.query_id,
-        request_id=message.request_id or None,
-        direction=direction,
-        side=Side.SERVER,
-        message=kept.message,
-        signature=signature.signature,
-        created_at=proxy.clock.now(),
-        attachments=kept.attachments,
-        hash_chain_result=signature.hash_chain_result,
-        hash_chain=signature.hash_chain,
-    )
-    return proxy.log.append(record)
 
 
 async def _drain(request: Request) -> None:

@@ -43,7 +43,7 @@ class InformationSystems:
         self._context = context
         self._tls: OrderedDict[tuple[ssl.SSLContext, str], ClientTls] = OrderedDict()
 
-    async def open(  # noqa: PLR0913 - the parts of one request
+    async def open(
         self,
         method: str,
         url: str,

@@ -134,7 +134,7 @@ class SoapConsumer:
         )
         return 200
 
-    async def answer(self, responder: Responder, received: ReceivedMessage) -> None:  # noqa: ARG002 - it is in the package
+    async def answer(self, responder: Responder, _received: ReceivedMessage) -> None:
         """The response in the form that the service chose."""
         package = self._package
         if package is None:

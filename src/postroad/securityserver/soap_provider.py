@@ -68,7 +68,7 @@ class SoapProvider:
     endpoint = (None, None)
     blame = (FaultCode.SERVICE_FAILED.value,)
 
-    def __init__(  # noqa: PLR0913 - what it may read, call and keep
+    def __init__(
         self,
         request: Request,
         *,
@@ -233,7 +233,7 @@ class SoapProvider:
 class _Passing:
     """Passes a service's answer on as it arrives, and keeps what is to be signed and logged."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - where the answer comes from and goes to
+    def __init__(  # noqa: PLR0917 - where the answer comes from and goes to
         self,
         request: SoapRequest,
         original_type: str,

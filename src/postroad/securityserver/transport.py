@@ -133,7 +133,7 @@ def message_parts(message: bytes, attachments: Sequence[Attachment]) -> list[Par
     return parts
 
 
-async def receive_message(  # noqa: PLR0913 - where it comes from, what it may be, where it goes
+async def receive_message(
     source: Source,
     decoder: TransportDecoder,
     *,

@@ -56,7 +56,7 @@ class _Token:
 class DeviceService:
     """The tokens of one library, each behind ``TOKEN-ID/method``."""
 
-    def __init__(  # noqa: PLR0913 - one device, and what it works with
+    def __init__(
         self,
         name: str,
         settings: DeviceSettings,

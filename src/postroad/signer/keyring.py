@@ -57,7 +57,7 @@ class Keyring:
     has none yet; with `rsa_pss` its RSA keys sign by PSS.
     """
 
-    def __init__(  # noqa: PLR0913 - one token, and how it is kept
+    def __init__(
         self,
         directory: Path,
         ocsp_directory: Path,

@@ -30,7 +30,7 @@ _PROFILE_ID: Final = re.compile(r"profile_id=(\S+) ")
 _KINDS: Final = {"auth": CertificateKind.AUTH, "sign": CertificateKind.SIGN}
 
 
-def issue_for(  # noqa: PLR0913 - what decides about a certificate
+def issue_for(
     order: Order,
     csr: bytes,
     lab: TrustLab,

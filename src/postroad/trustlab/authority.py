@@ -145,7 +145,7 @@ class TrustLab:
             )
         )
 
-    def sign_certificate(  # noqa: PLR0913 - everything about it can be chosen
+    def sign_certificate(
         self,
         member: ClientId,
         *,
@@ -170,7 +170,7 @@ class TrustLab:
         )
         return self._new_identity(subject, CertificateKind.SIGN, at, days, key or self._key(keys))
 
-    def auth_certificate(  # noqa: PLR0913 - everything about it can be chosen
+    def auth_certificate(
         self,
         server: SecurityServerId,
         *,
@@ -233,7 +233,7 @@ class TrustLab:
             )
         self.revoked[serial] = at or self.at
 
-    def ocsp(  # noqa: PLR0913 - everything about it can be chosen
+    def ocsp(
         self,
         certificate: Certificate,
         *,
@@ -376,7 +376,7 @@ class TrustLab:
             return {"C": "EE", **(values or {})}
         return values or {}
 
-    def _new_identity(  # noqa: PLR0913 - the parts of a certificate
+    def _new_identity(
         self,
         subject: Sequence[tuple[str, str]],
         kind: CertificateKind,

@@ -82,7 +82,7 @@ class Identity:
         return sign_data(self.private_key, algorithm, data, ecdsa_raw=ecdsa_raw)
 
 
-def issue(  # noqa: PLR0913 - the parts of a certificate
+def issue(
     issuer: Identity,
     subject: x509.Name,
     public_key: PublicKey,

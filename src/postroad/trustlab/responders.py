@@ -102,7 +102,7 @@ def cert_id(
     )
 
 
-def build_ocsp_response(  # noqa: PLR0913 - the parts of a response
+def build_ocsp_response(
     statuses: Sequence[SingleStatus],
     *,
     responder: Certificate,
@@ -211,7 +211,7 @@ def names_issuer(identifier: asn1crypto.ocsp.CertId, issuer: Certificate) -> boo
     )
 
 
-def build_token(  # noqa: PLR0913 - the parts of a token
+def build_token(
     imprint: bytes,
     algorithm: DigestAlgorithm,
     *,

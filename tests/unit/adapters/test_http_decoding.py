@@ -38,9 +38,14 @@ def decoded(coding: str, data: bytes, size: int = 1 << 20, limit: int = 1 << 20)
 @pytest.mark.parametrize("size", [1, 10, 1 << 20])
 @pytest.mark.parametrize(
     ("coding", "compress"),
-    [("gzip", gzip.compress), ("GZip ", gzip.compress), ("x-gzip", gzip.compress),
-     ("deflate", zlib.compress), ("deflate", raw_deflate)],
-)  # fmt: skip
+    [
+        ("gzip", gzip.compress),
+        ("GZip ", gzip.compress),
+        ("x-gzip", gzip.compress),
+        ("deflate", zlib.compress),
+        ("deflate", raw_deflate),
+    ],
+)
 def test_reads_compressed_bodies_cut_anywhere(coding: str, compress: object, size: int) -> None:
     assert callable(compress)
     assert decoded(coding, compress(TEXT), size) == TEXT
@@ -60,9 +65,13 @@ def test_removes_the_fields_that_no_longer_hold() -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [(), (("Content-Encoding", "br"),), (("Content-Encoding", "gzip, gzip"),),
-     (("Content-Encoding", "gzip"), ("Content-Encoding", "gzip"))],
-)  # fmt: skip
+    [
+        (),
+        (("Content-Encoding", "br"),),
+        (("Content-Encoding", "gzip, gzip"),),
+        (("Content-Encoding", "gzip"), ("Content-Encoding", "gzip")),
+    ],
+)
 def test_leaves_other_codings_alone(headers: tuple[tuple[str, str], ...]) -> None:
     body = Pieces(b"abc")
     assert decode_content(headers, body) == (headers, body)

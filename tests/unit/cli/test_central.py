@@ -207,12 +207,29 @@ def test_trust_services_are_approved(home: Path, tmp_path: Path) -> None:
         ("tsa", lab().tsa_certificate),
     ):
         (tmp_path / name).write_bytes(certificate.pem)
-    run("ca", "add", str(tmp_path / "root"), "--profile", "FiVRK", "--csr-format", "DER",
-        "--acme-directory", "https://acme.example/")  # fmt: skip
+    run(
+        "ca",
+        "add",
+        str(tmp_path / "root"),
+        "--profile",
+        "FiVRK",
+        "--csr-format",
+        "DER",
+        "--acme-directory",
+        "https://acme.example/",
+    )
     run("ca", "add-intermediate", "1", str(tmp_path / "issuing"))
     run("ocsp", "add", "1", "http://a.example", "--cost", "FREE")
-    run("ocsp", "add", "1", "http://b.example", "--intermediate", "2", "--cert",
-        str(tmp_path / "ocsp"))  # fmt: skip
+    run(
+        "ocsp",
+        "add",
+        "1",
+        "http://b.example",
+        "--intermediate",
+        "2",
+        "--cert",
+        str(tmp_path / "ocsp"),
+    )
     run("tsa", "add", str(tmp_path / "tsa"), "http://tsa.example", "--cost", "PAID")
     rows = listed("ca", "list")
     assert [(row["kind"], row["ocsp_responders"]) for row in rows] == [

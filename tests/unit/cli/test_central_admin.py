@@ -72,7 +72,13 @@ def test_a_password_changes_and_an_administrator_goes(tmp_path: Path) -> None:
 
 def test_no_person_gets_the_role_of_programs(tmp_path: Path) -> None:
     result = run(
-        tmp_path, "create", "a", "--role", "XROAD_MANAGEMENT_SERVICE", "--password-file", "-",
+        tmp_path,
+        "create",
+        "a",
+        "--role",
+        "XROAD_MANAGEMENT_SERVICE",
+        "--password-file",
+        "-",
         given=PASSWORD,
-    )  # fmt: skip
+    )
     assert result.exit_code == 2

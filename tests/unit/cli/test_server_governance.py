@@ -120,8 +120,13 @@ def test_requests_are_listed_with_their_outcome(conf: ServerConf) -> None:
     heading, newest, oldest = run("requests").splitlines()
     assert heading.split()[0] == "request"
     assert newest.split() == [
-        "-", "clientReg", SHOP.encoded(), "-", "2026-03-01T12:00:00+00:00", "waits",
-    ]  # fmt: skip
+        "-",
+        "clientReg",
+        SHOP.encoded(),
+        "-",
+        "2026-03-01T12:00:00+00:00",
+        "waits",
+    ]
     assert oldest.split()[0:2] == ["7", "addressChange"]
     assert oldest.count("2026-03-01T12:00:00+00:00") == 2
     assert len(run("requests", "--limit", "1").splitlines()) == 2

@@ -16,9 +16,23 @@ GOOD = [
     "a.b.",
 ]
 BAD = [
-    "", " ", "ss1 .example", "http://ss1", "ss1:5500", "a" * 64, "-a.example", "a-.example", "a..b",
-    ".", "[2001:db8::1]", "fe80::1%eth0", ".".join(["a" * 63] * 5), "a_b.example/", "a\n", "ü" * 60,
-]  # fmt: skip
+    "",
+    " ",
+    "ss1 .example",
+    "http://ss1",
+    "ss1:5500",
+    "a" * 64,
+    "-a.example",
+    "a-.example",
+    "a..b",
+    ".",
+    "[2001:db8::1]",
+    "fe80::1%eth0",
+    ".".join(["a" * 63] * 5),
+    "a_b.example/",
+    "a\n",
+    "ü" * 60,
+]
 
 
 @pytest.mark.parametrize("address", GOOD)

@@ -25,9 +25,19 @@ def test_other_parameters_are_ignored() -> None:
 
 @pytest.mark.parametrize(
     "target",
-    ["/", "/?", "/?cert=", "/?cert=11", f"/?cert={LONG}", f"/?cert_hash={ONE}", f"/?cert={ONE}zz",
-     f"/?cert={ONE[:-1]}g", "/?" + "&".join([f"cert={ONE}"] * 17), "/?" + "&".join(["a=1"] * 65)],
-)  # fmt: skip
+    [
+        "/",
+        "/?",
+        "/?cert=",
+        "/?cert=11",
+        f"/?cert={LONG}",
+        f"/?cert_hash={ONE}",
+        f"/?cert={ONE}zz",
+        f"/?cert={ONE[:-1]}g",
+        "/?" + "&".join([f"cert={ONE}"] * 17),
+        "/?" + "&".join(["a=1"] * 65),
+    ],
+)
 def test_refuses_queries_that_ask_for_nothing_sensible(target: str) -> None:
     with pytest.raises(MalformedInput) as caught:
         parse_ocsp_query(target)

@@ -129,7 +129,7 @@ def _response(operation: Operation, result: Any) -> Response:
     return Response(msgspec.json.encode(result), status, media_type=_JSON)
 
 
-def _audit(  # noqa: PLR0913, PLR0917 - the parts of one event
+def _audit(  # noqa: PLR0917 - the parts of one event
     interface: Interface,
     operation: Operation,
     request: Request,

@@ -11,7 +11,8 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from postroad.centralserver.models.base import Base, Code, Label, Moment
+from postroad.adapters.moment_column import Moment
+from postroad.centralserver.models.base import Base, Code, Label
 
 RoleName = String(32)
 

@@ -12,7 +12,8 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from postroad.centralserver.models.base import Base, Code, Label, Moment
+from postroad.adapters.moment_column import Moment
+from postroad.centralserver.models.base import Base, Code, Label
 
 
 class ManagementRequest(Base):

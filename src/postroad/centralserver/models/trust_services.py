@@ -10,7 +10,8 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, ForeignKey, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from postroad.centralserver.models.base import Base, Label, Moment
+from postroad.adapters.moment_column import Moment
+from postroad.centralserver.models.base import Base, Label
 
 
 class ApprovedCa(Base):

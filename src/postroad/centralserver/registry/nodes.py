@@ -155,7 +155,7 @@ def _forget_unnamed(session: Session) -> None:
     session.execute(delete(NodeGeneration).where(NodeGeneration.node_name == ""))
 
 
-def _node(  # noqa: PLR0913 - what is known of it, and the measures
+def _node(
     name: str,
     address: str,
     note: NodeGeneration | None,

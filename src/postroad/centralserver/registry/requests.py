@@ -76,7 +76,7 @@ def client_of(row: ManagementRequest) -> ClientId | None:
     )
 
 
-def find_requests(  # noqa: PLR0913 - what a request can be told by
+def find_requests(
     session: Session,
     code: ServiceCode,
     *,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _ALT_NAME = "subjectAltName"
 
 
-def first_order(  # noqa: PLR0913 - what an operator chooses
+def first_order(
     applicant: Applicant,
     ca_name: str,
     profile: str,
@@ -67,7 +67,7 @@ def first_order(  # noqa: PLR0913 - what an operator chooses
     )
 
 
-def renewing_order(  # noqa: PLR0913 - what is known of the certificate
+def renewing_order(
     key: KeyRecord,
     record: CertificateRecord,
     *,

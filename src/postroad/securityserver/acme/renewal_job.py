@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class RenewalJob:
     """Renews the certificates of services that offer ACME."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what a job of this process is given
+    def __init__(  # noqa: PLR0917 - what a job of this process is given
         self,
         settings: Settings,
         signer: SignerClient,

@@ -74,7 +74,7 @@ class Plan:
         return "\n".join(lines)
 
 
-def add_derived(  # noqa: PLR0913 - the parts of one description
+def add_derived(
     session: Session,
     client: ClientId,
     kind: DescriptionType,

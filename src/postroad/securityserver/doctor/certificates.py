@@ -147,7 +147,7 @@ def _of_member(
     return _best(findings)
 
 
-def _usable(  # noqa: PLR0913, PLR0917 - one certificate and what it is judged by
+def _usable(  # noqa: PLR0917 - one certificate and what it is judged by
     key: KeyCertificate,
     certificate: Certificate,
     globalconf: GlobalConfiguration,

@@ -72,7 +72,7 @@ class PatientFetcher:
         self._seconds = seconds
         self.dates: list[HttpDate] = []
 
-    async def fetch(  # noqa: PLR0913 - the parts of one request, as in the port
+    async def fetch(
         self,
         method: str,
         url: str,

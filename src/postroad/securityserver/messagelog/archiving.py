@@ -106,7 +106,7 @@ class ArchiveReport:
 class Archiver:
     """Archives, transfers and cleans one message log; only one may run at a time."""
 
-    def __init__(  # noqa: PLR0913 - what a run needs from outside
+    def __init__(
         self,
         *,
         log: ArchiveLog,

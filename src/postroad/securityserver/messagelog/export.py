@@ -76,7 +76,7 @@ def encode_record(record: StoredRecord) -> ContainerFile:
     return ContainerFile(name, encode_container(build_container(record), record.created_at))
 
 
-def export_containers(  # noqa: PLR0913 - a search, and where its findings go
+def export_containers(
     database_url: str,
     query_id: str,
     directory: Path,

@@ -132,7 +132,7 @@ class StampingReport:
 class TimestampingJob:
     """Stamps what waits in the message log; one run at a time."""
 
-    def __init__(  # noqa: PLR0913 - what it reads, whom it asks, where it writes
+    def __init__(
         self,
         *,
         reader: LogReader,

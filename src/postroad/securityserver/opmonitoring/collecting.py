@@ -31,7 +31,7 @@ LAST_SEND_SECONDS: Final = 2.0
 class ObservationBuffer:
     """The observations of one worker; ``size`` 0 keeps none."""
 
-    def __init__(  # noqa: PLR0913 - where to, what with, and how much
+    def __init__(
         self,
         send: Callable[[StoreArgument], Awaitable[None]],
         state: Callable[[], WorkerState],

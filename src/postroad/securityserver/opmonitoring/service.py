@@ -71,7 +71,7 @@ class WorkerStates:
 class MonitoringService:
     """Operational monitoring as the background process has it."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what it asks, and who hears of it
+    def __init__(  # noqa: PLR0917 - what it asks, and who hears of it
         self,
         settings: Settings,
         configuration: CurrentConfiguration,

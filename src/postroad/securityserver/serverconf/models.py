@@ -7,13 +7,11 @@ Identifiers of other parties are stored as text, percent-escaped as in headers.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from sqlalchemy import (
     BigInteger,
-    DateTime,
     ForeignKey,
     LargeBinary,
     MetaData,
@@ -21,12 +19,9 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
-from sqlalchemy.types import TypeDecorator
 
+from postroad.adapters.moment_column import Moment
 from postroad.identifiers import ClientId, client_id
-
-if TYPE_CHECKING:
-    from sqlalchemy.engine import Dialect
 
 
 class ConnectionType(StrEnum):
@@ -54,32 +49,6 @@ class SubjectKind(StrEnum):
     SUBSYSTEM = "SUBSYSTEM"
     GLOBALGROUP = "GLOBALGROUP"
     LOCALGROUP = "LOCALGROUP"
-
-
-class Moment(TypeDecorator[datetime]):
-    """Aware UTC moments; SQLite keeps them without a zone."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """The moment as the driver wants it; a naive one is a programming error."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise TypeError("a naive datetime is not a moment")
-        value = value.astimezone(UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
-
-    def process_result_value(
-        self,
-        value: datetime | None,
-        dialect: Dialect,  # noqa: ARG002 - the signature is the library's
-    ) -> datetime | None:
-        """The stored moment, aware and in UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class Base(DeclarativeBase):

@@ -38,7 +38,7 @@ _SAME_MATTER: Final = (
 )
 
 
-def note(  # noqa: PLR0913 - what there is to a request
+def note(
     session: Session,
     code: ServiceCode,
     client: ClientId | None,

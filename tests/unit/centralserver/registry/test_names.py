@@ -71,9 +71,21 @@ def test_host_names_and_ip_addresses_are_addresses(address: str) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["", "a b", "-a.ee", "a-.ee", "http://a.ee", "a.ee/x", "a..ee", "a" * 64 + ".ee", "a.ee:80",
-     "user@a.ee", ".", "a" * 300],
-)  # fmt: skip
+    [
+        "",
+        "a b",
+        "-a.ee",
+        "a-.ee",
+        "http://a.ee",
+        "a.ee/x",
+        "a..ee",
+        "a" * 64 + ".ee",
+        "a.ee:80",
+        "user@a.ee",
+        ".",
+        "a" * 300,
+    ],
+)
 def test_anything_else_is_no_address(address: str) -> None:
     with pytest.raises(RegistryRefusal):
         check_address(address)
@@ -81,9 +93,14 @@ def test_anything_else_is_no_address(address: str) -> None:
 
 @pytest.mark.parametrize(
     ("address", "host"),
-    [("cs.example", "cs.example"), ("cs.example:8080", "cs.example"), ("127.0.0.1:1", "127.0.0.1"),
-     ("[::1]:8080", "[::1]"), ("::1", "::1")],
-)  # fmt: skip
+    [
+        ("cs.example", "cs.example"),
+        ("cs.example:8080", "cs.example"),
+        ("127.0.0.1:1", "127.0.0.1"),
+        ("[::1]:8080", "[::1]"),
+        ("::1", "::1"),
+    ],
+)
 def test_a_node_address_may_have_a_port(address: str, host: str) -> None:
     assert check_node_address(address) == address
     assert host_of(address) == host

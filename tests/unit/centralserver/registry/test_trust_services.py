@@ -75,9 +75,12 @@ def test_an_unknown_profile_is_refused(profile: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["Ejbca", "EjbcaCertificateProfileInfoProvider",
-     "ee.ria.xroad.common.certificateprofile.impl.EjbcaCertificateProfileInfoProvider"],
-)  # fmt: skip
+    [
+        "Ejbca",
+        "EjbcaCertificateProfileInfoProvider",
+        "ee.ria.xroad.common.certificateprofile.impl.EjbcaCertificateProfileInfoProvider",
+    ],
+)
 def test_a_profile_may_be_given_in_short(name: str) -> None:
     assert trust_services.parse_profile(name) == (
         "ee.ria.xroad.common.certificateprofile.impl.EjbcaCertificateProfileInfoProvider"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from sqlalchemy.dialects import postgresql, sqlite
 
-from postroad.centralserver.models.base import Moment
+from postroad.adapters.moment_column import Moment
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DIALECTS = (sqlite.dialect(), postgresql.dialect())
