@@ -190,7 +190,7 @@ class HttpClient:
         if session is not None:
             ssl_object = connection.transport.get_extra_info("ssl_object")
             connection.chain = self._chains.of(ssl_object)
-            session.keep(ssl_object)
+            session.keep(ssl_object, asyncio.get_running_loop().time())
         return connection
 
     async def judge(self, connection: ClientConnection, verify_peer: VerifyPeer | None) -> None:
